@@ -1,0 +1,1 @@
+"""The control plane: identity, discovery, policy. Its parts come with their issues."""

@@ -1,0 +1,384 @@
+"""The test kit: run a filter without a network, a clock or chance.
+
+``Kit`` is an environment with a seeded ``Random``, counted metrics and a clock that
+moves when told. ``kit.script`` is the service behind the filter, ``kit.ask`` makes a
+request, ``kit.end`` ends it. ``check_filter`` runs what every filter must do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from random import Random
+from types import TracebackType
+
+import attrs
+import trio
+import trio.testing
+
+from meshfilters.api import RequestFilter, Service, chain
+from meshfilters.counters import Labels, Metrics
+from meshfilters.env import Env, SpanRecord
+from meshfilters.errors import MeshError
+from meshfilters.exchange import (
+    Attempt,
+    Connection,
+    Direction,
+    Endpoint,
+    Exchange,
+    Limits,
+    Outcome,
+)
+from meshfilters.memory import stream_pair
+from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
+from meshfilters.stream import Certificate, Tls
+
+Reply = Response | BaseException | Callable[[Request], Response]
+Fields = Iterable[tuple[bytes, bytes]]
+
+
+class Chunks:
+    """A body of given chunks, of unknown length unless told; remembers its closing."""
+
+    def __init__(
+        self, *chunks: bytes, trailers: Fields = (), length: int | None = None
+    ) -> None:
+        self.length = length
+        self.trailers = Headers(trailers)
+        self.is_closed = False
+        self.received = 0
+        """How many chunks have been taken."""
+        self._chunks = chunks
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if self.is_closed or self.received == len(self._chunks):
+            return b""
+        self.received += 1
+        return self._chunks[self.received - 1]
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class Scripted:
+    """A service that answers from a list, and keeps what it was asked."""
+
+    def __init__(self, kit: Kit, replies: Iterable[Reply]) -> None:
+        self.requests: list[Request] = []
+        self.bodies: list[bytes] = []
+        self._kit = kit
+        self._replies = list(replies)
+
+    async def __call__(self, request: Request, /) -> Response:
+        """Read the request's body, then give the next reply or raise it."""
+        self.requests.append(request)
+        attempt = self._kit.attempt(request)
+        self.bodies.append(await read(request.body))
+        if not self._replies:
+            raise AssertionError(f"nothing left in the script for {request!r}")
+        reply = self._replies.pop(0)
+        attempt.ended = self._kit.now
+        if isinstance(reply, BaseException):
+            attempt.error = reply if isinstance(reply, MeshError) else None
+            raise reply
+        response = reply if isinstance(reply, Response) else reply(request)
+        attempt.head, attempt.status = self._kit.now, response.status
+        return response
+
+
+class Kit:
+    """Everything a filter meets, under the test's control.
+
+    Used as ``async with Kit() as kit`` it also runs what a filter starts in the
+    background or beside an exchange; without that, such tasks stay unstarted.
+    """
+
+    def __init__(
+        self, name: str = "filter", direction: Direction = "outbound", seed: int = 0
+    ) -> None:
+        self.now = 0.0
+        """The clock of the exchanges; seconds since 1970 are this plus ``epoch``."""
+        self.epoch = 1_700_000_000.0
+        self.metrics = Metrics()
+        self.spans: list[SpanRecord] = []
+        self.blamed: list[tuple[str, Exception]] = []
+        """(filter, error) of callbacks and tasks that raised."""
+        self.closing: list[Callable[[], None]] = []
+        self.background: list[Callable[[], Awaitable[None]]] = []
+        self.limits = Limits()
+        """What new exchanges start with."""
+        self.env = Env(
+            filter=name,
+            listener="test",
+            direction=direction,
+            workers=1,
+            clock=lambda: self.now,
+            time=lambda: self.epoch + self.now,
+            random=Random(seed),
+            log=logging.getLogger(f"tulle.filter.{name}"),
+            metrics=self.metrics,
+            host=_KitHost(self),
+        )
+        self._nursery: trio.Nursery | None = None
+        self._manager = trio.open_nursery()
+        self._scopes: dict[Exchange, list[trio.CancelScope]] = {}
+
+    async def __aenter__(self) -> Kit:
+        self._nursery = await self._manager.__aenter__()
+        for task in self.background:
+            self._nursery.start_soon(task)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+        try:
+            return await self._manager.__aexit__(kind, error, traceback)
+        finally:
+            for callback in self.closing:
+                callback()
+
+    def script(self, *replies: Reply) -> Scripted:
+        """The innermost service: replies in turn, raises what is an exception."""
+        return Scripted(self, replies)
+
+    def ask(
+        self,
+        method: bytes = b"GET",
+        target: bytes = b"/",
+        *,
+        headers: Fields = ((b"Host", b"service"),),
+        body: Body = EMPTY,
+        destination: str = "service",
+        peer: str | None = None,
+        client: str = "192.0.2.1:1234",
+    ) -> Request:
+        """A request of an exchange of its own; ``peer`` is the client's identity."""
+        tls = None
+        if peer is not None:
+            proven = Certificate(peer, (peer,), (), "CN=peer", "ab" * 32)
+            tls = Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", None, None, proven)
+        connection = Connection(
+            stream_pair()[0], client, "test", self.env.direction, "192.0.2.2:80", tls
+        )
+        exchange = Exchange(
+            connection, self.now, attrs.evolve(self.limits), _KitRuntime(self)
+        )
+        return Request(method, target, Headers(headers), destination, exchange, body)
+
+    def attempt(self, request: Request, address: str = "198.51.100.1:80") -> Attempt:
+        """Begin an attempt, as the runtime does before it sends anything."""
+        exchange = request.exchange
+        attempt = Attempt(
+            number=len(exchange.attempts) + 1,
+            endpoint=Endpoint(request.destination, address),
+            started=self.now,
+            headers=request.headers.copy(),
+        )
+        exchange.begin(attempt)
+        return attempt
+
+    def end(
+        self,
+        request: Request,
+        status: int | None = 200,
+        error: MeshError | None = None,
+        *,
+        received: int = 0,
+        sent: int = 0,
+        grpc_status: int | None = None,
+        trailers: Fields | None = None,
+    ) -> Outcome:
+        """End the request's exchange now; returns the Outcome its callbacks saw."""
+        exchange = request.exchange
+        for scope in self._scopes.pop(exchange, []):
+            scope.cancel()
+        outcome = Outcome(
+            status=status,
+            error=error,
+            received=received,
+            sent=sent,
+            head=None if status is None else self.now - exchange.started,
+            seconds=self.now - exchange.started,
+            attempts=len(exchange.attempts),
+            trailers=None if trailers is None else Headers(trailers),
+            grpc_status=grpc_status,
+        )
+        exchange.end(outcome)
+        return outcome
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock."""
+        self.now += seconds
+
+    def counts(self, name: str) -> dict[Labels, float]:
+        """The series of a counter by its labels, direction left out."""
+        return {
+            labels: value
+            for (each, _), counter in self.metrics.counters.items()
+            if each == name
+            for labels, value in counter.values.items()
+        }
+
+    @property
+    def decisions(self) -> dict[str, float]:
+        """How often the filter decided what."""
+        found = self.counts("tulle_filter_decisions_total")
+        return {str(labels[0]): value for labels, value in found.items()}
+
+
+@attrs.frozen
+class _KitRuntime:
+    kit: Kit
+
+    def cancel(self, exchange: Exchange) -> None:
+        for scope in self.kit._scopes.get(exchange, []):
+            scope.cancel()
+
+    def rearm(self, exchange: Exchange) -> None:
+        """The kit's clock only moves when told, so no limit runs out by itself."""
+
+    def start_soon(
+        self, exchange: Exchange, task: Callable[[], Awaitable[None]]
+    ) -> None:
+        scope = trio.CancelScope()
+        owner = exchange.owner
+        self.kit._scopes.setdefault(exchange, []).append(scope)
+
+        async def run() -> None:
+            with scope:
+                try:
+                    await task()
+                except Exception as error:
+                    self.blame(owner, error)
+
+        if self.kit._nursery is not None:
+            self.kit._nursery.start_soon(run)
+
+    def blame(self, owner: str, error: Exception) -> None:
+        self.kit.blamed.append((owner, error))
+
+
+@attrs.frozen
+class _KitHost:
+    kit: Kit
+
+    def start_soon(self, owner: str, task: Callable[[], Awaitable[None]]) -> None:
+        if self.kit._nursery is not None:
+            self.kit._nursery.start_soon(task)
+        else:
+            self.kit.background.append(task)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        self.kit.closing.append(callback)
+
+    def export(self, span: SpanRecord) -> None:
+        self.kit.spans.append(span)
+
+
+async def read(body: Body) -> bytes:
+    """A whole body."""
+    chunks = []
+    while chunk := await body.receive():
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def check_filter(build: Callable[[Env], RequestFilter]) -> None:
+    """Run the five behaviours every request filter must have; AssertionError if not.
+
+    The filter is asked with plain requests it is expected to let through: it passes
+    them and their bodies on, streams both ways without collecting, closes a response
+    it does not hand on, lets a cancellation through, and leaves nothing behind.
+    """
+    await _check_passes_through(build)
+    await _check_streams(build)
+    await _check_closes(build)
+    await _check_is_cancelled(build)
+    await _check_leaves_nothing(build)
+
+
+async def _check_passes_through(build: Callable[[Env], RequestFilter]) -> None:
+    async with Kit() as kit:
+        upstream = kit.script(Response(204))
+        request = kit.ask(b"POST", b"/x", body=Buffered(b"payload"))
+        response = await chain([build(kit.env)], upstream)(request)
+        assert response.status == 204, f"it changed the status to {response.status}"
+        assert upstream.bodies == [b"payload"], "it did not pass the request's body on"
+        kit.end(request)
+
+
+async def _check_streams(build: Callable[[Env], RequestFilter]) -> None:
+    async with Kit() as kit:
+        sent, answered = Chunks(b"1", b"2", b"3"), Chunks(b"a", b"b", b"c")
+
+        async def upstream(request: Request, /) -> Response:
+            await request.body.receive()
+            assert sent.received == 1, "it collected the request's body"
+            return Response(200, body=answered)
+
+        request = kit.ask(b"POST", body=sent)
+        response = await chain([build(kit.env)], upstream)(request)
+        assert answered.received == 0, "it read the response before it was asked to"
+        first = await response.body.receive()
+        assert first, "it lost the response's first chunk"
+        assert answered.received == 1, "it collected the response's body"
+        rest = await read(response.body)
+        assert first + rest == b"abc", f"it changed the response to {first + rest!r}"
+        kit.end(request)
+
+
+async def _check_closes(build: Callable[[Env], RequestFilter]) -> None:
+    async with Kit() as kit:
+        bodies = [Chunks(b"x"), Chunks(b"x"), Chunks(b"x"), Chunks(b"x"), Chunks(b"x")]
+        upstream = kit.script(*(Response(503, body=body) for body in bodies))
+        request = kit.ask()
+        response = await chain([build(kit.env)], upstream)(request)
+        await response.body.aclose()
+        left = [body for body in bodies[: len(upstream.requests)] if not body.is_closed]
+        assert not left, "it dropped a response without closing its body"
+        kit.end(request, 503)
+
+
+async def _check_is_cancelled(build: Callable[[Env], RequestFilter]) -> None:
+    async with Kit() as kit:
+        is_reached = trio.Event()
+
+        async def upstream(request: Request, /) -> Response:
+            is_reached.set()
+            await trio.sleep_forever()
+            raise AssertionError("it never wakes")
+
+        service: Service[Request, Response] = chain([build(kit.env)], upstream)
+        request = kit.ask()
+        scope = trio.CancelScope()
+
+        async def ask() -> None:
+            with scope:
+                await service(request)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await is_reached.wait()
+            scope.cancel()
+        assert scope.cancelled_caught, "it swallowed a cancellation"
+        kit.end(request, None)
+
+
+async def _check_leaves_nothing(build: Callable[[Env], RequestFilter]) -> None:
+    async with Kit() as kit:
+        service = chain([build(kit.env)], kit.script(Response(200), Response(200)))
+        for _ in range(2):
+            request = kit.ask()
+            response = await service(request)
+            await read(response.body)
+            kit.end(request)
+            await trio.testing.wait_all_tasks_blocked()
+        assert not kit.blamed, f"a callback or task of it raised: {kit.blamed}"
+        assert not kit._scopes, "it left a task behind"

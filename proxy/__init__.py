@@ -1,0 +1,1 @@
+"""The data plane: supervisor, agent, workers, listeners, codecs, upstreams, configuration."""

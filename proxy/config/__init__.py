@@ -1,0 +1,1 @@
+"""The configuration: its model, its file, and everything that can be wrong with it."""

@@ -1,0 +1,125 @@
+"""The configuration as frozen values: what the rest of the proxy reads.
+
+Field names are the keys of the file. Times are seconds, sizes are bytes, addresses
+are ``host:port``, ``[v6]:port`` or ``unix:/path``. No value here does anything.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+from attrs.validators import ge, gt, in_, optional
+
+from meshfilters.api import Configured
+from meshfilters.exchange import Direction
+
+Level = Literal["connection", "request", "dial"]
+Protocol = Literal["http1", "tcp"]
+
+
+@attrs.frozen
+class Placed:
+    """A filter in its place in a chain: the word in the file and its settings."""
+
+    name: str
+    settings: Configured[object]
+
+
+@attrs.frozen
+class Log:
+    """What goes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+@attrs.frozen
+class Tracing:
+    """Where the agent sends spans, and how many roots are sampled."""
+
+    endpoint: str | None = None
+    """The collector's base URL, as in OTEL_EXPORTER_OTLP_ENDPOINT; None is off."""
+    protocol: Literal["http", "grpc"] = "http"
+    ratio: float = attrs.field(default=0.0, validator=[ge(0), attrs.validators.le(1)])
+    service: str = "tulle"
+    """``service.name`` of the resource."""
+
+
+@attrs.frozen
+class Http:
+    """What a client may send, and how long it may take. Limits are inclusive."""
+
+    max_headers: int = attrs.field(default=100, validator=ge(1))
+    """Fields of one head (Envoy: 100). More is 431."""
+    max_head: int = attrs.field(default=60 * 1024, validator=ge(256))
+    """Bytes of one head (Envoy: 60 KiB). More is 431."""
+    max_target: int = attrs.field(default=16 * 1024, validator=ge(64))
+    """Bytes of the request target (HAProxy: its 16 KiB buffer). More is 414."""
+    max_body: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    """Bytes of a request's body; None is without limit. More is 413."""
+    head_timeout: float = attrs.field(default=10.0, validator=gt(0))
+    """From a request's first byte to its head in full. Longer is 408."""
+    keep_alive: float = attrs.field(default=60.0, validator=gt(0))
+    """How long a connection may stay without a request."""
+    send_timeout: float = attrs.field(default=60.0, validator=gt(0))
+    """How long a client may take no byte of what it is sent."""
+    connect: bool = False
+    """Whether CONNECT is forwarded; 405 otherwise."""
+
+
+@attrs.frozen
+class ByHost:
+    """Each request goes to the service its Host names; an unknown name is 404."""
+
+
+@attrs.frozen
+class Listener:
+    """One address (or several) where connections come in, and their chains."""
+
+    name: str
+    address: tuple[str, ...]
+    to: str | ByHost
+    """A service's name; ``ByHost`` only with http1."""
+    direction: Direction = "outbound"
+    protocol: Protocol = "http1"
+    connection: tuple[Placed, ...] = ()
+    request: tuple[Placed, ...] = ()
+    http: Http = Http()
+    max_connections: int = attrs.field(default=10_000, validator=ge(1))
+    """In each worker; at the cap, accepting waits."""
+    backlog: int = attrs.field(default=4096, validator=ge(1))
+
+
+@attrs.frozen
+class Service:
+    """A name that requests are sent to, and where it is."""
+
+    name: str
+    endpoints: tuple[str, ...]
+    """``host:port``, ``[v6]:port`` or ``unix:/path``."""
+    dial: tuple[Placed, ...] = ()
+    connect_timeout: float = attrs.field(default=1.0, validator=gt(0))
+    """Linkerd's outbound default."""
+    pool_idle: float = attrs.field(default=3.0, validator=gt(0))
+    """Seconds an unused connection is kept (Linkerd: 3, below common servers' 5)."""
+    pool_size: int = attrs.field(default=100, validator=ge(0))
+    """Unused connections kept for each endpoint in each worker."""
+    resolve: float = attrs.field(default=5.0, validator=gt(0))
+    """Seconds after which a host name is looked up again (Linkerd's floor)."""
+
+
+@attrs.frozen
+class Config:
+    """A whole configuration that has passed every check."""
+
+    listeners: dict[str, Listener]
+    services: dict[str, Service]
+    workers: int | Literal["auto"] = attrs.field(default=1)
+    admin: str | None = None
+    shutdown: bool = False
+    """Whether the admin port answers POST /shutdown from loopback."""
+    grace: float = attrs.field(default=30.0, validator=gt(0))
+    log: Log = Log()
+    tracing: Tracing = Tracing()
+    version: int = attrs.field(default=1, validator=in_([1]))

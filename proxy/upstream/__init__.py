@@ -1,0 +1,1 @@
+"""Services, their endpoints, the pools of connections to them, and forwarding."""
