@@ -1,0 +1,139 @@
+"""Waiting for sockets at a third of trio's price: one edge-triggered epoll a worker.
+
+Each socket is registered once for its life. One task waits with trio for the epoll's
+own descriptor, polls it, and reschedules the tasks that wait; they stay ordinary
+cancellable trio tasks. The two rules:
+
+1. An edge is remembered. ``readable`` says whether a read may find something; only a
+   read that came up short, or would have blocked, may clear it.
+2. Once the peer has hung up, ``readable`` stays true: no further edge would tell.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+
+import outcome
+import trio
+
+_WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+
+class Readiness:
+    """The epoll of one worker; ``run`` must be running for any wait to end."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watches: dict[int, Watch] = {}
+
+    def watch(self, descriptor: int) -> Watch:
+        """Register a non-blocking descriptor until the watch is closed."""
+        watch = Watch(self, descriptor)
+        self._epoll.register(descriptor, _WATCHED)
+        self._watches[descriptor] = watch
+        return watch
+
+    async def run(self) -> None:
+        """Wake whoever's socket is ready, for ever."""
+        descriptor = self._epoll.fileno()
+        poll = self._epoll.poll
+        watches = self._watches
+        wait_readable = trio.lowlevel.wait_readable
+        while True:
+            await wait_readable(descriptor)
+            for each, events in poll(0):
+                watch = watches.get(each)
+                if watch is not None:
+                    watch.notice(events)
+
+    def close(self) -> None:
+        """Close the epoll. The watched sockets are not closed."""
+        self._epoll.close()
+        self._watches.clear()
+
+    def forget(self, watch: Watch) -> None:
+        """Stop watching; called by the watch."""
+        if self._watches.pop(watch.descriptor, None) is not None:
+            self._epoll.unregister(watch.descriptor)
+
+    def __repr__(self) -> str:
+        return f"<Readiness {len(self._watches)} watched>"
+
+
+class Watch:
+    """One socket's readiness: at most one task waits to read, and one to write."""
+
+    __slots__ = (
+        "_readiness",
+        "descriptor",
+        "has_hung_up",
+        "on_hangup",
+        "readable",
+        "reader",
+        "writer",
+    )
+
+    def __init__(self, readiness: Readiness, descriptor: int) -> None:
+        self._readiness = readiness
+        self.descriptor = descriptor
+        self.readable = True
+        self.has_hung_up = False
+        """The peer has sent its last byte, or the connection broke."""
+        self.on_hangup: Callable[[], None] | None = None
+        """Called once, when that is seen; bytes may be left to read."""
+        self.reader: trio.lowlevel.Task | None = None
+        self.writer: trio.lowlevel.Task | None = None
+
+    def notice(self, events: int) -> None:
+        """Take in one poll's events."""
+        if events & _READ:
+            self.readable = True
+            task = self.reader
+            if task is not None:
+                self.reader = None
+                trio.lowlevel.reschedule(task)
+        if events & _WRITE:
+            task = self.writer
+            if task is not None:
+                self.writer = None
+                trio.lowlevel.reschedule(task)
+        if events & _HANGUP and not self.has_hung_up:
+            self.has_hung_up = True
+            if self.on_hangup is not None:
+                self.on_hangup()
+
+    async def wait_readable(self) -> None:
+        """Wait for the next edge. Call it only when a read found nothing."""
+        if self.reader is not None:
+            raise trio.BusyResourceError("another task is receiving")
+        self.reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort_read)
+
+    async def wait_writable(self) -> None:
+        """Wait for the next edge. Call it only when a write would have blocked."""
+        if self.writer is not None:
+            raise trio.BusyResourceError("another task is sending")
+        self.writer = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort_write)
+
+    def close(self) -> None:
+        """Stop watching, before the socket is closed. Waiting tasks are told. Idempotent."""
+        self._readiness.forget(self)
+        self.on_hangup = None
+        for task in (self.reader, self.writer):
+            if task is not None:
+                closed = trio.ClosedResourceError("closed by another task")
+                trio.lowlevel.reschedule(task, outcome.Error(closed))
+        self.reader = self.writer = None
+
+    def _abort_read(self, _: object) -> trio.lowlevel.Abort:
+        self.reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _abort_write(self, _: object) -> trio.lowlevel.Abort:
+        self.writer = None
+        return trio.lowlevel.Abort.SUCCEEDED
