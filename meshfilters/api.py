@@ -11,7 +11,9 @@ into another one. The same shape stands at three levels::
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
-from typing import ClassVar, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+from attrs import AttrsInstance
 
 from meshfilters.env import Env
 from meshfilters.exchange import Connection, Endpoint
@@ -51,15 +53,13 @@ DialFilter = Filter[Endpoint, Stream, Endpoint, Stream]
 F_co = TypeVar("F_co", covariant=True)
 
 
-class Configured(Protocol[F_co]):
+class Configured(AttrsInstance, Protocol[F_co]):
     """A filter's configuration: a frozen attrs class whose ``build`` makes the filter.
 
     It may declare where it must stand with class variables ``outside``, ``inside``
     and ``requires`` (see ``meshfilters.order``). Constructing it validates and does
     nothing else; ``build`` runs once in each worker for each place in a chain.
     """
-
-    __attrs_attrs__: ClassVar[object]
 
     def build(self, env: Env) -> F_co: ...
 
