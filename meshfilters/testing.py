@@ -121,10 +121,11 @@ class Kit:
             host=_KitHost(self),
         )
         self._nursery: trio.Nursery | None = None
-        self._manager = trio.open_nursery()
         self._scopes: dict[Exchange, list[trio.CancelScope]] = {}
 
     async def __aenter__(self) -> Kit:
+        # Not in the constructor: a synchronous test makes a Kit too.
+        self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         for task in self.background:
             self._nursery.start_soon(task)
