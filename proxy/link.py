@@ -1,0 +1,102 @@
+"""A worker's end of the line to the agent: counters, spans and answers go up it.
+
+The agent may be away or slow: nothing here makes the data path wait. Spans wait in a
+bounded queue, everything else is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import attrs
+import trio
+
+from meshfilters.counters import Metrics
+from meshfilters.env import SpanRecord
+from proxy.channel import TrioChannel
+from proxy.messages import Answer, Ask, Counters, Message, Spans
+from proxy.totals import pack, snapshot
+
+Questions = Mapping[str, Callable[[], object]]
+
+SPANS = 2000
+"""Spans that may wait; OpenTelemetry's own batch queue holds 2048."""
+BATCH = 500
+INTERVAL = 1.0
+
+
+@attrs.define(eq=False)
+class AgentLine:
+    """What a worker has for the agent, whichever agent that is at the moment."""
+
+    metrics: Metrics
+    questions: Questions
+    """What the agent may ask for, by its word."""
+    usage: Callable[[], float]
+    """The process's CPU seconds."""
+    _spans: deque[SpanRecord] = attrs.field(factory=deque)
+    _channel: TrioChannel | None = None
+
+    def export(self, span: SpanRecord) -> None:
+        """Queue a span; drop it and count when too many wait."""
+        if len(self._spans) < SPANS:
+            self._spans.append(span)
+            return
+        self.metrics.counter(
+            "tulle_spans_dropped_total", "Spans given up, by where.", ("where",)
+        ).add(("worker",))
+
+    def counters(self) -> list[object]:
+        """Everything counted so far, as JSON values."""
+        cpu = self.metrics.counter(
+            "process_cpu_seconds_total", "CPU seconds, by process.", ("process",)
+        )
+        cpu.values["worker",] = self.usage()
+        return pack(snapshot(self.metrics))
+
+    async def serve(self, channel: TrioChannel) -> None:
+        """Talk to one agent until it has gone; a later call takes the line over."""
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = channel
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._report, channel)
+                await self._answer(channel)
+                nursery.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def finish(self) -> None:
+        """Send the last numbers and spans."""
+        if self._channel is not None:
+            try:
+                await self._send_spans(self._channel)
+                await self._channel.send(Counters(self.counters()))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+
+    async def _report(self, channel: TrioChannel) -> None:
+        while True:
+            await self._send_spans(channel)
+            await channel.send(Counters(self.counters()))
+            await trio.sleep(INTERVAL)
+
+    async def _send_spans(self, channel: TrioChannel) -> None:
+        while self._spans:
+            count = min(BATCH, len(self._spans))
+            batch: list[object] = [self._spans.popleft() for _ in range(count)]
+            await channel.send(Spans(batch))
+
+    async def _answer(self, channel: TrioChannel) -> None:
+        while received := await channel.receive():
+            for message, _ in received:
+                if isinstance(message, Ask):
+                    await channel.send(self._reply(message))
+
+    def _reply(self, question: Ask) -> Message:
+        if question.what == "counters":
+            return Answer(question.number, self.counters())
+        asked = self.questions.get(question.what)
+        return Answer(question.number, asked() if asked is not None else None)

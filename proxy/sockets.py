@@ -1,0 +1,163 @@
+"""Listening sockets, held by the supervisor for as long as their address is wanted.
+
+A TCP address has one SO_REUSEPORT socket for each slot, so that the kernel spreads the
+connections and a worker that takes over a slot finds what was queued for its
+predecessor. A second proxy could share such a port silently, which is why an address
+is first bound without SO_REUSEPORT. A UNIX address has one socket for all slots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+Place = tuple[str, int]
+"""An address as it is written in the file, and a slot."""
+
+REASONS = {
+    errno.EADDRINUSE: "the address is in use",
+    errno.EACCES: "permission denied",
+    errno.EADDRNOTAVAIL: "this machine does not have the address",
+    errno.EAFNOSUPPORT: "this machine does not do IPv6",
+}
+
+
+class CannotListen(Exception):
+    """An address that cannot be listened on; one sentence for people."""
+
+
+def port_of(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[v6]:port``."""
+    host, _, port = text.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def shown(sock: socket.socket) -> str:
+    """The address a socket really has, as it is written in the file."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+@attrs.define(eq=False)
+class Listening:
+    """Every listening socket of the proxy, by its place."""
+
+    sockets: dict[Place, socket.socket] = attrs.field(factory=dict)
+
+    def open(self, wanted: Mapping[Place, int]) -> None:
+        """Open the places that are missing, each with its backlog.
+
+        All or none: when one cannot be opened, CannotListen is raised and nothing
+        has changed.
+        """
+        before = dict(self.sockets)
+        for (address, slot), backlog in wanted.items():
+            if (address, slot) in self.sockets:
+                continue
+            try:
+                self.sockets[address, slot] = self._open(address, backlog)
+            except OSError as error:
+                self._keep(before)
+                reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+                raise CannotListen(f"cannot listen on {address}: {reason}") from error
+
+    def close_others(self, wanted: Iterable[Place]) -> None:
+        """Close what is not wanted; a UNIX socket's file goes with its last place."""
+        wanted = set(wanted)
+        self._keep({each: held for each, held in self.sockets.items() if each in wanted})
+
+    def release(self) -> None:
+        """Close every copy of this process's, and leave files and traffic alone."""
+        for each in self.sockets.values():
+            each.close()
+        self.sockets.clear()
+
+    def _keep(self, kept: dict[Place, socket.socket]) -> None:
+        addresses = {address for address, _ in kept}
+        for place in self.sockets.keys() - kept.keys():
+            held = self.sockets.pop(place)
+            if held.family == socket.AF_UNIX and place[0] not in addresses:
+                addresses.add(place[0])
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(held.getsockname())
+            held.close()
+
+    def _open(self, address: str, backlog: int) -> socket.socket:
+        sibling = next((s for (a, _), s in self.sockets.items() if a == address), None)
+        if address.startswith("unix:"):
+            if sibling is not None:
+                return sibling.dup()
+            return _open_unix(address.removeprefix("unix:"), backlog)
+        if sibling is not None:
+            return _open_tcp(sibling.family, sibling.getsockname(), backlog)
+        host, port = port_of(address)
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, name = found[0]
+        if port:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                _prepare(probe, name)
+                probe.bind(name)
+        return _open_tcp(family, name, backlog)
+
+
+def _prepare(sock: socket.socket, name: tuple[object, ...]) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
+        only = name[0] != "::"
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+
+
+def _open_tcp(family: int, name: tuple[object, ...], backlog: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        _prepare(sock, name)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(name)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _open_unix(path: str, backlog: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        sock.bind(path)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket's file that nobody listens behind; never another file."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:
+            # Somebody listens, with a full queue.
+            return

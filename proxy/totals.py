@@ -1,0 +1,182 @@
+"""Counters of all workers, living and dead, so that no number ever goes backwards.
+
+The agent keeps each living worker's last snapshot and one sum of the dead. It saves
+both in memory files of the supervisor's before it shows a number to anybody: an agent
+that takes over starts from there. Two files are written in turn, each with a sequence
+number and a checksum, because a process may be killed in the middle of a write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from meshfilters.counters import Metrics
+
+Kind = Literal["counter", "gauge", "histogram"]
+Series = dict[tuple[str, ...], list[float]]
+
+_HEADER = struct.Struct("<QQI")
+
+
+@attrs.define(eq=False)
+class Family:
+    """One metric with all its series."""
+
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    series: Series = attrs.field(factory=dict)
+    """One number; for a histogram a count a bucket, one beyond the last, the sum."""
+
+    def add(self, other: Family) -> None:
+        """Sum the other's series into this one's."""
+        for key, numbers in other.series.items():
+            mine = self.series.get(key)
+            if mine is None:
+                self.series[key] = list(numbers)
+            else:
+                for index, number in enumerate(numbers):
+                    mine[index] += number
+
+    def has_shape_of(self, other: Family) -> bool:
+        """Whether the two can be summed: an upgrade may have changed a metric."""
+        return (self.kind, self.labels, self.buckets) == (
+            other.kind,
+            other.labels,
+            other.buckets,
+        )
+
+
+Families = dict[str, Family]
+
+
+def snapshot(metrics: Metrics) -> Families:
+    """A worker's counters and histograms, by name."""
+    families: Families = {}
+    for counter in metrics.counters.values():
+        family = Family("counter", counter.name, counter.help, counter.labels)
+        for labels, value in counter.values.items():
+            family.series[_key(counter.fixed + labels)] = [value]
+        _merge(families, family)
+    for histogram in metrics.histograms.values():
+        family = Family(
+            "histogram",
+            histogram.name,
+            histogram.help,
+            histogram.labels,
+            histogram.buckets,
+        )
+        for labels, numbers in histogram.values.items():
+            family.series[_key(histogram.fixed + labels)] = list(numbers)
+        _merge(families, family)
+    return families
+
+
+def add_all(snapshots: Iterable[Families]) -> Families:
+    """The sum; where a metric has two shapes, the later one is kept."""
+    total: Families = {}
+    for families in snapshots:
+        for family in families.values():
+            _merge(total, family)
+    return total
+
+
+def pack(families: Families) -> list[object]:
+    """As JSON values."""
+    return [
+        [
+            *(family.kind, family.name, family.help),
+            *(family.labels, family.buckets),
+            [[*key, numbers] for key, numbers in family.series.items()],
+        ]
+        for family in families.values()
+    ]
+
+
+def unpack(values: Iterable[Any]) -> Families:
+    """The reverse of ``pack``."""
+    families: Families = {}
+    for kind, name, text, labels, buckets, rows in values:
+        series = {tuple(key): numbers for *key, numbers in rows}
+        families[name] = Family(
+            kind, name, text, tuple(labels), tuple(buckets), series
+        )
+    return families
+
+
+def _key(labels: tuple[str | int, ...]) -> tuple[str, ...]:
+    return tuple(map(str, labels))
+
+
+def _merge(families: Families, family: Family) -> None:
+    mine = families.get(family.name)
+    if mine is None or not mine.has_shape_of(family):
+        mine = attrs.evolve(family, series={})
+        families[family.name] = mine
+    mine.add(family)
+
+
+class Totals:
+    """The sum of everything workers ever counted, kept in two memory files."""
+
+    def __init__(self, files: tuple[int, int]) -> None:
+        self._files = files
+        self._dead: Families = {}
+        self._workers: dict[int, Families] = {}
+        self._sequence = 0
+        self._load()
+
+    @staticmethod
+    def open_files() -> tuple[int, int]:
+        """Two empty memory files for a supervisor to hold."""
+        return os.memfd_create("tulle-totals-0"), os.memfd_create("tulle-totals-1")
+
+    def update(self, worker: int, families: Families) -> None:
+        """Have the worker's snapshot replace its last one."""
+        self._workers[worker] = families
+
+    def bury(self, living: Iterable[int]) -> None:
+        """Add the workers that are not among the living to the dead."""
+        for gone in self._workers.keys() - set(living):
+            self._dead = add_all([self._dead, self._workers.pop(gone)])
+
+    def sum(self) -> Families:
+        """What the dead and the living counted."""
+        return add_all([self._dead, *self._workers.values()])
+
+    def save(self) -> None:
+        """Write all of it down; to be called before it is shown."""
+        workers = {str(each): pack(found) for each, found in self._workers.items()}
+        values = {"dead": pack(self._dead), "workers": workers}
+        data = json.dumps(values, separators=(",", ":")).encode()
+        self._sequence += 1
+        header = _HEADER.pack(self._sequence, len(data), zlib.crc32(data))
+        os.pwrite(self._files[self._sequence % 2], header + data, 0)
+
+    def _load(self) -> None:
+        found = [each for each in map(_read, self._files) if each is not None]
+        if found:
+            self._sequence, values = max(found, key=lambda each: each[0])
+            self._dead = unpack(values["dead"])
+            workers = values["workers"].items()
+            self._workers = {int(each): unpack(rows) for each, rows in workers}
+
+
+def _read(file: int) -> tuple[int, Mapping[str, dict[str, list[object]]]] | None:
+    header = os.pread(file, _HEADER.size, 0)
+    if len(header) < _HEADER.size:
+        return None
+    sequence, length, checksum = _HEADER.unpack(header)
+    data = os.pread(file, length, _HEADER.size)
+    if len(data) < length or zlib.crc32(data) != checksum:
+        return None
+    return sequence, json.loads(data)
