@@ -1,0 +1,178 @@
+"""``metrics``: every request counted once, when it is over, under Linkerd's names.
+
+Labels are never the client's to choose: services by their name in the configuration,
+identities proven with a certificate, statuses, and the closed set of error reasons.
+An exchange is counted under the service that was asked for; ``route_actual_…`` counts
+each attempt under the service and identity it went to (outbound, as Linkerd has it).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import ClassVar
+
+import attrs
+
+from meshfilters.api import RequestFilter, Service
+from meshfilters.counters import SERIES_CAP, Labels
+from meshfilters.env import Env
+from meshfilters.errors import MeshError
+from meshfilters.exchange import Attempt, Outcome
+from meshfilters.message import Request, Response
+
+MILLISECONDS = tuple(
+    float(digit * scale) for scale in (1, 10, 100, 1000, 10000) for digit in range(1, 6)
+)
+"""Buckets of ``response_latency_ms`` (linkerd/metrics/src/latency.rs)."""
+
+
+@attrs.frozen
+class Metrics:
+    """Count every request once, when it is over: how many, how they ended, how long."""
+
+    outside: ClassVar[dict[str, str]] = {
+        "timeout": "a request that timed out is still counted",
+        "retry": "a request is counted once, not once for each attempt",
+    }
+
+    def build(self, env: Env) -> RequestFilter:
+        return _outbound(env) if env.direction == "outbound" else _inbound(env)
+
+
+def _outbound(env: Env) -> RequestFilter:
+    exchanges = _Exchanges(env, "dst", "server_id")
+    sent = _Answers(env, "route_actual_", "dst", "server_id")
+
+    async def metrics(
+        request: Request, inner: Service[Request, Response], /
+    ) -> Response:
+        # The list and not the exchange: a callback that held its exchange would
+        # make a cycle, and every request work for the garbage collector.
+        attempts = request.exchange.attempts
+        destination = request.destination
+
+        def record(outcome: Outcome) -> None:
+            server = attempts[-1].identity or "" if attempts else ""
+            exchanges.count((destination, server), outcome)
+            for attempt in attempts:
+                ended = outcome if attempt is attempts[-1] else None
+                sent.count(*_ended(attempt, ended))
+
+        request.exchange.on_end(record)
+        return await inner(request)
+
+    return metrics
+
+
+def _inbound(env: Env) -> RequestFilter:
+    exchanges = _Exchanges(env, "dst", "tls", "client_id")
+
+    async def metrics(
+        request: Request, inner: Service[Request, Response], /
+    ) -> Response:
+        connection = request.exchange.connection
+        tls = "no_identity" if connection.tls is None else "true"
+        who = request.destination, tls, connection.identity or ""
+
+        def record(outcome: Outcome) -> None:
+            exchanges.count(who, outcome)
+
+        request.exchange.on_end(record)
+        return await inner(request)
+
+    return metrics
+
+
+Ended = tuple[tuple[str, ...], int | None, MeshError | None, int | None]
+
+
+def _ended(attempt: Attempt, outcome: Outcome | None) -> Ended:
+    """How an attempt ended; ``outcome`` is its exchange's, if it was the last one."""
+    who = attempt.endpoint.service, attempt.identity or ""
+    status, error = attempt.status, attempt.error
+    if outcome is None or error is not None:
+        return who, status, error, None
+    if status is None or status == outcome.status:
+        # It was under way when the exchange failed, or carried the answer.
+        return who, status, outcome.error, outcome.grpc_status
+    return who, status, None, None
+
+
+class _Answers:
+    """How many requests, and how they ended."""
+
+    def __init__(self, env: Env, prefix: str, *who: str) -> None:
+        what = "Attempts at upstreams" if prefix else "Requests"
+        self.requests = env.counter(
+            f"{prefix}request_total",
+            *who,
+            help=f"{what}, counted at the end.",
+            bare=True,
+        )
+        self.responses = env.counter(
+            f"{prefix}response_total",
+            *who,
+            *("status_code", "classification", "grpc_status", "error"),
+            help=f"How {what.lower()} ended.",
+            bare=True,
+        )
+
+    def count(
+        self,
+        who: tuple[str, ...],
+        status: int | None,
+        error: MeshError | None,
+        grpc_status: int | None,
+    ) -> None:
+        reason = None if error is None else error.reason
+        self.requests.add(who)
+        self.responses.add(_labels(who, status, reason, grpc_status))
+
+
+class _Exchanges:
+    """What clients asked, whatever it took to answer it."""
+
+    def __init__(self, env: Env, *who: str) -> None:
+        self.answers = _Answers(env, "", *who)
+        self.latency = env.histogram(
+            "response_latency_ms",
+            *who,
+            "status_code",
+            help="From a request's head to the last byte of its response.",
+            bare=True,
+            buckets=MILLISECONDS,
+        )
+        self.received = env.counter(
+            "request_body_bytes_total", *who, help="Body bytes clients sent."
+        )
+        self.sent = env.counter(
+            "response_body_bytes_total", *who, help="Body bytes clients were sent."
+        )
+
+    def count(self, who: tuple[str, ...], end: Outcome) -> None:
+        self.answers.count(who, end.status, end.error, end.grpc_status)
+        status = "" if end.status is None else end.status
+        self.latency.observe((*who, status), end.seconds * 1000)
+        if end.received:
+            self.received.add(who, end.received)
+        if end.sent:
+            self.sent.add(who, end.sent)
+
+
+@lru_cache(maxsize=SERIES_CAP)
+def _labels(
+    who: tuple[str, ...],
+    status: int | None,
+    reason: str | None,
+    grpc_status: int | None,
+) -> Labels:
+    """The labels of one way to end; remembered, because few ways differ."""
+    error = None if reason is None else MeshError(reason)
+    end = Outcome(status, error, grpc_status=grpc_status)
+    return (
+        *who,
+        "" if status is None else status,
+        "success" if end.is_success else "failure",
+        "" if grpc_status is None else grpc_status,
+        reason or "",
+    )

@@ -1,0 +1,158 @@
+"""``retry``: failed requests sent again, where that is safe and affordable."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+from attrs.validators import deep_iterable, ge, gt, le, matches_re, optional
+
+from meshfilters.api import RequestFilter, Service
+from meshfilters.backoff import BackOff, retry_after
+from meshfilters.budget import Budget, BudgetSize
+from meshfilters.env import Env
+from meshfilters.errors import UpstreamError
+from meshfilters.message import IDEMPOTENT, Body, Buffered, Request, Response
+from meshfilters.replay import Replay
+
+
+@attrs.frozen
+class Retry:
+    """Send a failed request again, as often as ``retries`` and the budget allow.
+
+    Tried again is what failed on the upstream's side: with one of ``statuses``, or
+    without a response. Once a response is handed on there is no way back. A method that
+    is not in ``methods`` is sent again only if nothing of it had been sent: list POST if
+    your services take it twice (gRPC is all POST). The body is kept as it streams past,
+    up to ``keep`` bytes; a longer one is sent all the same, but not again. The budget is
+    each worker's own. ``Retry-After`` longer than ``back_off.max`` means no retry.
+    """
+
+    retries: int = attrs.field(default=2, validator=ge(1))
+    """Tries after the first."""
+    statuses: frozenset[int] = attrs.field(
+        default=frozenset({502, 503, 504}), validator=deep_iterable([ge(400), le(599)])
+    )
+    methods: frozenset[str] = attrs.field(
+        default=frozenset(method.decode() for method in IDEMPOTENT),
+        validator=deep_iterable(matches_re(r"[A-Z-]+")),
+    )
+    """What may be sent twice; RFC 9110's idempotent methods."""
+    attempt_timeout: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    """Seconds until a try without the head of a response is given up."""
+    keep: int = attrs.field(default=64 * 1024, validator=ge(0))
+    """Bytes of a request's body kept to be sent again (Linkerd: 64 KiB)."""
+    budget: BudgetSize = attrs.field(factory=BudgetSize)
+    back_off: BackOff = attrs.field(factory=BackOff)
+
+    def build(self, env: Env) -> RequestFilter:
+        return _Retrying(self, env)
+
+
+class _Retrying:
+    """One worker's running filter: the settings, the budget and the counters."""
+
+    def __init__(self, settings: Retry, env: Env) -> None:
+        self.budget = Budget(settings.budget, env.clock, env.workers)
+        self._settings = settings
+        self._env = env
+        self._methods = frozenset(method.encode() for method in settings.methods)
+        self._retried = env.counter(
+            "retries_total", "dst", help="Requests sent again, each time counted."
+        )
+        self._rescued = env.counter(
+            "successes_total", "dst", help="Requests that succeeded after a retry."
+        )
+        self._refused = env.counter(
+            "budget_refusals_total", "dst", help="Retries that the budget refused."
+        )
+
+    async def __call__(
+        self, request: Request, inner: Service[Request, Response], /
+    ) -> Response:
+        self.budget.deposit()
+        if self._settings.attempt_timeout is not None:
+            request.exchange.lower(attempt=self._settings.attempt_timeout)
+        # What filters inside do to the first try's request is not done to the next.
+        original = request.with_(headers=request.headers.copy())
+        body = request.body
+        if type(body) is Buffered and body.is_whole:
+            return await self._try(request, original, inner, None)
+        replay = Replay(body, self._settings.keep)
+        try:
+            first = request.with_(body=replay.start())
+            return await self._try(first, original, inner, replay)
+        finally:
+            await replay.release()
+
+    async def _try(
+        self,
+        request: Request,
+        original: Request,
+        inner: Service[Request, Response],
+        replay: Replay | None,
+    ) -> Response:
+        statuses = self._settings.statuses
+        retries = 0
+        while True:
+            try:
+                response = await inner(request)
+            except UpstreamError as error:
+                pause = self._pause(original, replay, retries, error)
+                if pause is None:
+                    raise
+            else:
+                if response.status not in statuses:
+                    if retries and response.status < 500:
+                        self._rescued.add((original.destination,))
+                    return response
+                pause = self._pause(original, replay, retries, response)
+                if pause is None:
+                    return response
+                await response.body.aclose()
+            await trio.sleep(pause)
+            retries += 1
+            headers = original.headers.copy()
+            request = original.with_(headers=headers, body=_again(original, replay))
+
+    def _pause(
+        self,
+        request: Request,
+        replay: Replay | None,
+        retries: int,
+        failure: UpstreamError | Response,
+    ) -> float | None:
+        """Seconds to wait before the next try; None where there must be none."""
+        is_unsent = isinstance(failure, UpstreamError) and not failure.sent
+        pause = self._settings.back_off.draw(self._env.random, retries + 1)
+        if isinstance(failure, Response):
+            pause = max(pause, retry_after(failure.headers, self._env.time()))
+        destination = (request.destination,)
+        if retries == self._settings.retries:
+            decision = "limit_reached"
+        elif request.exchange.reason is not None:
+            decision = "cancelled"
+        elif request.method not in self._methods and not is_unsent:
+            decision = "unsafe"
+        elif replay is not None and replay.is_spilled:
+            decision = "not_replayable"
+        elif pause > self._settings.back_off.max:
+            decision = "told_to_wait"
+        elif not self.budget.withdraw():
+            self._refused.add(destination)
+            decision = "budget_exhausted"
+        else:
+            self._retried.add(destination)
+            self._env.decide("retried")
+            return pause
+        self._env.decide(decision)
+        return None
+
+    def __repr__(self) -> str:
+        return f"<retry {self.budget!r}>"
+
+
+def _again(original: Request, replay: Replay | None) -> Body:
+    if replay is not None:
+        return replay.start()
+    assert isinstance(original.body, Buffered)
+    return Buffered(original.body.data, original.body.trailers)
