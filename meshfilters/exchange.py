@@ -33,6 +33,8 @@ class Connection:
     server: str = ""
     """The address it came to, as ``client`` is written."""
     tls: Tls | None = None
+    server_name: str | None = None
+    """The SNI of a TLS that is passed through; of one that ends here, see ``tls``."""
 
     @property
     def identity(self) -> str | None:
@@ -152,8 +154,10 @@ class Exchange:
         "outcome",
         "owner",
         "reason",
+        "spent",
         "started",
         "timings",
+        "version",
     )
 
     def __init__(
@@ -169,10 +173,14 @@ class Exchange:
         """Why it was cancelled."""
         self.owner = ""
         """The filter that is running: whose a callback registered now will be."""
+        self.spent = 0.0
+        """For the runtime's timing: seconds that services inside have taken."""
         self.timings: dict[str, float] | None = None
         """Seconds by filter, for an exchange somebody asked them of (``trace``)."""
         self.informational: Callable[[int, Headers], Awaitable[None]] | None = None
         """Sends the client a 1xx of the upstream's, past the filters; None for HTTP/1.0."""
+        self.version = "1.1"
+        """Of HTTP, as the client speaks it: ``1.0``, ``1.1`` or ``2``."""
         self._runtime = runtime
         self._on_end: list[tuple[Callable[[Outcome], None], str]] = []
         self._on_attempt: list[tuple[Callable[[Attempt], None], str]] = []
@@ -196,10 +204,9 @@ class Exchange:
             limits.head = head
         if attempt < limits.attempt:
             limits.attempt = attempt
-        if idle < limits.idle:
-            limits.idle = idle
-        if request < limits.request:
-            limits.request = request
+        if request < limits.request or idle < limits.idle:
+            limits.request = min(request, limits.request)
+            limits.idle = min(idle, limits.idle)
             self._runtime.rearm(self)
 
     def cancel(self, reason: MeshError) -> None:

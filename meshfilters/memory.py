@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 import trio.testing
-from OpenSSL import SSL
 
 from meshfilters.stream import Stream, Tls
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 
 class MemoryStream:
@@ -30,9 +34,12 @@ class MemoryStream:
             return chunk
         return bytes(await self._receiver.receive_some(max_bytes))
 
-    async def peek(self, count: int) -> bytes:
-        if not self._peeked:
-            self._peeked = bytes(await self._receiver.receive_some())
+    async def peek(self, count: int, at_least: int = 1) -> bytes:
+        while len(self._peeked) < at_least:
+            chunk = bytes(await self._receiver.receive_some())
+            if not chunk:
+                break
+            self._peeked += chunk
         return self._peeked[:count]
 
     async def send_all(self, data: bytes) -> None:
@@ -48,7 +55,12 @@ class MemoryStream:
         server_side: bool,
         server_name: str | None = None,
     ) -> Stream:
-        raise trio.BrokenResourceError("a memory stream has no TLS")
+        # OpenSSL costs 20 MB: only a test of TLS pays for it.
+        from meshfilters.bio import open_tls
+
+        return await open_tls(
+            self, context, server_side=server_side, server_name=server_name
+        )
 
     async def aclose(self) -> None:
         self.is_closed = True

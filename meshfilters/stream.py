@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
+import trio
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -37,6 +38,14 @@ class Tls:
     peer: Certificate | None
 
 
+class HandshakeBroken(trio.BrokenResourceError):
+    """A TLS handshake that failed. ``result`` is one of a closed set, for a counter."""
+
+    def __init__(self, result: str, detail: str) -> None:
+        super().__init__(detail)
+        self.result = result
+
+
 class Stream(Protocol):
     """One connection's bytes. One task may send while another receives.
 
@@ -51,10 +60,10 @@ class Stream(Protocol):
         """Return at least one byte, or ``b""`` when the peer has sent its last."""
         ...
 
-    async def peek(self, count: int) -> bytes:
+    async def peek(self, count: int, at_least: int = 1) -> bytes:
         """Return the first bytes without consuming them.
 
-        At least one and at most ``count``: whatever has come once anything has.
+        At most ``count``: whatever has come once ``at_least`` have, or the end.
         ``receive_some`` gives them again. ``b""`` is the end.
         """
         ...
@@ -77,7 +86,8 @@ class Stream(Protocol):
         """Do a TLS handshake and return the stream inside; ``self`` is used up.
 
         ``server_name`` is the SNI to send. Checks no name: the caller does,
-        from ``.tls``. Raises BrokenResourceError with OpenSSL's reason.
+        from ``.tls``. Raises HandshakeBroken with OpenSSL's reason; on a failure or a
+        cancellation, ``self`` is left to be closed by the caller.
         """
         ...
 
