@@ -62,8 +62,8 @@ class Http:
     """From a request's first byte to its head in full. Longer is 408."""
     keep_alive: float = attrs.field(default=60.0, validator=gt(0))
     """How long a connection may stay without a request."""
-    send_timeout: float = attrs.field(default=60.0, validator=gt(0))
-    """How long a client may take no byte of what it is sent."""
+    stall_timeout: float = attrs.field(default=60.0, validator=gt(0))
+    """How long a client may send or take no byte of a body that is under way."""
     connect: bool = False
     """Whether CONNECT is forwarded; 405 otherwise."""
 
@@ -113,8 +113,8 @@ class Service:
 class Config:
     """A whole configuration that has passed every check."""
 
-    listeners: dict[str, Listener]
-    services: dict[str, Service]
+    listeners: dict[str, Listener] = attrs.field(factory=dict)
+    services: dict[str, Service] = attrs.field(factory=dict)
     workers: int | Literal["auto"] = attrs.field(default=1)
     admin: str | None = None
     shutdown: bool = False

@@ -1,0 +1,152 @@
+"""What must hold between the parts of a configuration, each part being right alone.
+
+Runs over drafts too, so that one run tells everything: None stands there for what
+could not be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from os import R_OK, access
+from pathlib import Path as File
+from typing import Protocol, runtime_checkable
+
+from meshfilters.order import check_order
+from proxy.config.address import Inet, parse_address
+from proxy.config.model import ByHost, Config, Listener, Placed, Service
+from proxy.config.problems import Path, nearest
+
+Found = Iterator[tuple[Path, str]]
+
+
+@runtime_checkable
+class SendsOn(Protocol):
+    """Settings of a request filter that changes where a request goes."""
+
+    def destinations(self) -> Iterable[str]:
+        """Name every service it may send to; each must be in the file."""
+        ...
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """Settings of a filter that reads files when it is built."""
+
+    def files(self) -> Iterable[File]:
+        """Name every file that must be readable."""
+        ...
+
+
+def check(config: Config) -> Found:
+    """Yield the path and the sentence of everything that does not go together."""
+    yield from _top(config)
+    yield from _addresses(config)
+    for name, listener in config.listeners.items():
+        path = ("listeners", name)
+        yield from _named(path, name)
+        yield from _listener(listener, config, path)
+    for name, service in config.services.items():
+        path = ("services", name)
+        yield from _named(path, name)
+        if service.endpoints == ():
+            yield (*path, "endpoints"), "expected at least one endpoint"
+        for place, each in enumerate(service.endpoints or ()):
+            if _is_port_zero(each):
+                yield (*path, "endpoints", place), "expected a port from 1 to 65535"
+        yield from _ordered(path, {"dial": service.dial})
+
+
+def check_settings(settings: object) -> Iterator[str]:
+    """Yield what is wrong with the files that one filter's settings name."""
+    if isinstance(settings, ReadsFiles):
+        for file in settings.files():
+            if not file.exists():
+                yield f"{file} does not exist"
+            elif not file.is_file():
+                yield f"{file} is not a file"
+            elif not access(file, R_OK):
+                yield f"{file} cannot be read: permission denied"
+
+
+def check_destinations(settings: object, services: Iterable[str]) -> Iterator[str]:
+    """Yield what is wrong with the services that one filter's settings name."""
+    if isinstance(settings, SendsOn):
+        for name in settings.destinations():
+            if name not in services:
+                yield _no_service(name, services)
+
+
+def _top(config: Config) -> Found:
+    if not config.listeners:
+        yield ("listeners",), "expected at least one listener"
+    if isinstance(config.workers, int) and not 1 <= config.workers <= 1024:
+        yield ("workers",), 'expected a number from 1 to 1024, or "auto"'
+    endpoint = config.tracing.endpoint
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        yield ("tracing", "endpoint"), "expected a URL: http://host:port"
+
+
+def _named(path: Path, name: str) -> Found:
+    # Names become values of labels and parts of log lines.
+    if not name.isprintable() or not name or any(each in name for each in ' "\\{}'):
+        yield path, "expected a name without spaces, quotes and braces"
+
+
+def _addresses(config: Config) -> Found:
+    taken: dict[object, str] = {}
+    if config.admin is not None:
+        taken[parse_address(config.admin)] = "admin"
+    for name, listener in config.listeners.items():
+        for text in listener.address or ():
+            address = parse_address(text)
+            place = f"listeners.{name}"
+            if _is_port_zero(text):  # another port each time
+                continue
+            if address in taken:
+                wanted = f"{text} is the address of {taken[address]} already"
+                yield ("listeners", name, "address"), wanted
+            taken.setdefault(address, place)
+
+
+def _listener(listener: Listener, config: Config, path: Path) -> Found:
+    if listener.address == ():
+        yield (*path, "address"), "expected at least one address"
+    if isinstance(listener.to, str):
+        service = config.services.get(listener.to)
+        if listener.to not in config.services:
+            yield (*path, "to"), _no_service(listener.to, config.services)
+        elif service is not None:
+            yield from _loop(listener, service, path)
+    elif listener.to == ByHost() and listener.protocol != "http1":
+        yield (*path, "to"), "by: host needs protocol http1: plain TCP names no host"
+    if listener.request and listener.protocol != "http1":
+        yield (*path, "request"), "request filters need protocol http1"
+    chains = {"connection": listener.connection, "request": listener.request}
+    yield from _ordered(path, chains)
+
+
+def _is_port_zero(text: str) -> bool:
+    address = parse_address(text)
+    return isinstance(address, Inet) and address.port == 0
+
+
+def _loop(listener: Listener, service: Service, path: Path) -> Found:
+    for address in listener.address or ():
+        if address in (service.endpoints or ()):
+            yield (*path, "to"), f"{service.name} is at {address}, this listener itself"
+
+
+def _ordered(path: Path, chains: dict[str, tuple[Placed, ...]]) -> Found:
+    levels = {
+        level: [(each.name, each.settings) for each in placed]
+        for level, placed in chains.items()
+    }
+    for level, place, sentence in check_order(levels):
+        yield (*path, level, place), sentence
+
+
+def _no_service(name: str, services: Iterable[str]) -> str:
+    services = list(services)
+    near = nearest(name, services)
+    known = f"; the services are {', '.join(services)}" if services else ""
+    return f"no service is named {name}{near or known}"
