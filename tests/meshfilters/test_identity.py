@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import pytest
 
@@ -28,7 +30,7 @@ TRUSTED = [
     b"x-real-ip",
     b"forwarded",
 ]
-SPELLINGS = [
+SPELLINGS: list[Callable[[bytes], bytes]] = [
     lambda name: name,
     bytes.upper,
     bytes.title,
@@ -188,7 +190,9 @@ def test_a_pattern_that_would_strip_the_host_is_refused() -> None:
 @pytest.mark.parametrize(
     "make", [lambda t: Chunks(b"1", b"2", trailers=t), lambda t: Buffered(b"12", t)]
 )
-async def test_trailers_cannot_say_what_headers_may_not(make: type[Chunks]) -> None:
+async def test_trailers_cannot_say_what_headers_may_not(
+    make: Callable[[Headers], Body],
+) -> None:
     trailers = Headers([(b"L5D_Client_Id", b"admin"), (b"x-checksum", b"9")])
     request = await passed(SILENT, body=make(trailers))
 
