@@ -27,7 +27,7 @@ class Retry:
     each worker's own. ``Retry-After`` longer than ``back_off.max`` means no retry.
     """
 
-    retries: int = attrs.field(default=2, validator=ge(1))
+    retries: int = attrs.field(default=2, validator=[ge(1), le(100)])
     """Tries after the first."""
     statuses: frozenset[int] = attrs.field(
         default=frozenset({502, 503, 504}), validator=deep_iterable([ge(400), le(599)])
