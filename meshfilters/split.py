@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
+from collections.abc import Iterable
 from itertools import accumulate
 
 import attrs
@@ -35,6 +36,10 @@ class Split:
     def _some_weight(self, attribute: object, value: dict[str, int]) -> None:
         if not any(value.values()):
             raise ValueError("at least one weight must be above 0")
+
+    def destinations(self) -> Iterable[str]:
+        """Name the services that the file must have."""
+        return [*self.weights, *([self.of] if self.of else [])]
 
     def build(self, env: Env) -> RequestFilter:
         names = [name for name, weight in self.weights.items() if weight]

@@ -11,6 +11,9 @@ from os import R_OK, access
 from pathlib import Path as File
 from typing import Protocol, runtime_checkable
 
+import attrs
+from attrs import AttrsInstance
+
 from meshfilters.order import check_order
 from proxy.config.address import Inet, parse_address
 from proxy.config.model import ByHost, Config, Listener, Placed, Service
@@ -25,15 +28,6 @@ class SendsOn(Protocol):
 
     def destinations(self) -> Iterable[str]:
         """Name every service it may send to; each must be in the file."""
-        ...
-
-
-@runtime_checkable
-class ReadsFiles(Protocol):
-    """Settings of a filter that reads files when it is built."""
-
-    def files(self) -> Iterable[File]:
-        """Name every file that must be readable."""
         ...
 
 
@@ -56,16 +50,23 @@ def check(config: Config) -> Found:
         yield from _ordered(path, {"dial": service.dial})
 
 
-def check_settings(settings: object) -> Iterator[str]:
-    """Yield what is wrong with the files that one filter's settings name."""
-    if isinstance(settings, ReadsFiles):
-        for file in settings.files():
-            if not file.exists():
-                yield f"{file} does not exist"
-            elif not file.is_file():
-                yield f"{file} is not a file"
-            elif not access(file, R_OK):
-                yield f"{file} cannot be read: permission denied"
+def check_files(settings: AttrsInstance) -> Found:
+    """Yield the keys of one filter's settings whose file cannot be read."""
+    for field in attrs.fields(type(settings)):
+        file = getattr(settings, field.name)
+        if isinstance(file, File):
+            reason = _unreadable(file)
+            if reason:
+                yield (field.name,), f"{file} {reason}"
+
+
+def _unreadable(file: File) -> str:
+    try:
+        if file.is_file():
+            return "" if access(file, R_OK) else "cannot be read: permission denied"
+        return "is not a file" if file.exists() else "does not exist"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def check_destinations(settings: object, services: Iterable[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import attrs
 
 from meshfilters.api import Configured
 from proxy.config.address import Unix, parse_address
-from proxy.config.check import check, check_destinations, check_settings
+from proxy.config.check import check, check_destinations, check_files
 from proxy.config.document import Document, Value
 from proxy.config.filters import BrokenFilter, Registry, UnknownFilter
 from proxy.config.model import ByHost, Config, Level, Listener, Placed, Service
@@ -179,20 +179,22 @@ class _Loader:
     ) -> Placed:
         """The filter of that word. Its settings are a draft where it has problems."""
         before = len(self._document.problems)
-        settings: object = None
+        settings: Configured[object] | None = None
         name = word
         if given is None or given.content is None:
             given = attrs.evolve(given or value, content={})
         try:
             installed = self._registry.find(level, word, self._base)
             name = installed.word
-            settings = self._reader.make(installed.load(), given)
+            made = self._reader.make(installed.load(), given)
+            settings = cast("Configured[object]", made)
         except UnknownFilter as error:
             self._document.complain(value, str(error))
         except BrokenFilter as error:
             self._document.complain(value, str(error), detail=error.detail, broken=True)
-        if len(self._document.problems) == before:
-            self._settings.append((given, settings))
-            for wanted in check_settings(settings):
-                self._document.complain(given, wanted)
+        if settings is not None:
+            if len(self._document.problems) == before:
+                self._settings.append((given, settings))
+            for key, wanted in check_files(settings):
+                self._document.complain_at((*given.path, *key), wanted)
         return Placed(name, cast("Configured[object]", settings))

@@ -74,6 +74,14 @@ def fields(cls: type) -> dict[str, attrs.Attribute[object]]:
     return {each.alias or each.name: each for each in attributes if each.init}
 
 
+def default_of(field: attrs.Attribute[object]) -> object:
+    """The value of a key that is not given; NOTHING where it must be."""
+    default = field.default
+    if isinstance(default, FACTORY):
+        return None if default.takes_self else default.factory()
+    return default
+
+
 class Reader:
     """Reads values of one document; what is wrong goes to the document."""
 
@@ -199,9 +207,9 @@ class Reader:
 def _draft(cls: type, made: Mapping[str, object]) -> object:
     draft: object = object.__new__(cls)
     for key, field in fields(cls).items():
-        default = None if field.default is attrs.NOTHING else field.default
-        if isinstance(default, FACTORY):
-            default = None if default.takes_self else default.factory()
+        default = default_of(field)
+        if default is attrs.NOTHING:
+            default = None
         object.__setattr__(draft, field.name, made.get(key, default))
     return draft
 

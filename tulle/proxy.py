@@ -1,0 +1,119 @@
+"""``tulle proxy``: run the data plane in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from meshfilters.errors import ConfigError
+from proxy.config import ConfigErrors, default_config, read_text
+from proxy.config.address import parse_address
+
+COMMAND_LINE = Path("<command line>")
+"""Stands for the file where there is none; its folder is the current one."""
+
+EXAMPLES = """\b
+Examples:
+  tulle proxy -c mesh.yaml
+  tulle proxy --listen 127.0.0.1:8080 --to 127.0.0.1:9000
+  tulle proxy --listen 0.0.0.0:5432 --to tcp://db.local:5432 --workers 2
+  tulle proxy --listen '[::]:80' --to 127.0.0.1:9000 --print-config > mesh.yaml
+"""
+
+
+def _address(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    if value is not None:
+        try:
+            parse_address(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r}: {error}") from error
+    return value
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What to proxy, and through what.",
+)
+@click.option(
+    "--listen", metavar="HOST:PORT", callback=_address, help="Without a file: where."
+)
+@click.option(
+    "--to",
+    metavar="[http://|tcp://]HOST:PORT",
+    help="Without a file: where everything is sent; HTTP unless tcp:// is written.",
+)
+@click.option(
+    "--admin",
+    metavar="HOST:PORT",
+    callback=_address,
+    help="Without a file: where /metrics, /ready, /chain and /stats are.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Without a file: how many processes share the traffic (1).",
+)
+@click.option(
+    "--print-config", is_flag=True, help="Print the file that --listen stands for."
+)
+def proxy(
+    config: Path | None,
+    listen: str | None,
+    to: str | None,
+    admin: str | None,
+    workers: int | None,
+    print_config: bool,
+) -> None:
+    """Run the proxy in the foreground, as a sidecar would.
+
+    Reads a FILE, or proxies one address to another with the default chain.
+    SIGHUP and a changed file load the file again; SIGTERM lets requests finish.
+    """
+    if config is not None:
+        if listen or to or admin or workers or print_config:
+            raise click.UsageError(
+                "-c says everything: the other options go with --listen"
+            )
+        text, path = _text(config), config
+    elif listen is None or to is None:
+        raise click.UsageError("give -c FILE, or --listen and --to")
+    else:
+        text, path = _stands_for(listen, to, admin, workers or 1), COMMAND_LINE
+    if print_config:
+        click.echo(text, nl=False)
+    else:
+        raise SystemExit(_run(text, path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except ConfigErrors as errors:
+        click.echo(str(errors), err=True)
+        raise SystemExit(errors.exit_code) from None
+
+
+def _stands_for(listen: str, to: str, admin: str | None, workers: int) -> str:
+    try:
+        return default_config(listen, to, admin, workers)
+    except ValueError as error:
+        raise click.BadParameter(f"{to!r}: {error}", param_hint="--to") from error
+
+
+def _run(text: str, path: Path) -> int:
+    # Only who proxies imports the data plane: --help and --print-config do not.
+    from proxy.supervisor import run
+
+    try:
+        return run(text, path)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code if isinstance(error, ConfigErrors) else 2
