@@ -252,3 +252,7 @@ class Exchange:
                 callback(outcome)
             except Exception as error:
                 self._runtime.blame(owner, error)
+        # A callback may well hold the exchange or its request: without this, each
+        # request would be a cycle and wait for the garbage collector.
+        self._on_end.clear()
+        self._on_attempt.clear()
