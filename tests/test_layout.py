@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import re
+import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -48,6 +52,10 @@ def name_of(source: Path) -> str:
     return str(source.relative_to(ROOT))
 
 
+def normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 ALL = [source for folder in PACKAGES for source in sources(folder)]
 TESTED = [each for each in ALL if not each.stem.startswith("__")]
 
@@ -61,6 +69,30 @@ def test_imports_point_one_way(folder: str) -> None:
 
     assert sources(folder)
     assert not {name: found for name, found in wrong.items() if found}
+
+
+def test_what_is_imported_is_required() -> None:
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg")
+    required = {
+        line.split()[0].lower()
+        for key in ("install_requires", "grpc")
+        for section in ("options", "options.extras_require")
+        for line in setup.get(section, key, fallback="").splitlines()
+        if line and not line.startswith("#")
+    }
+    distributions = packages_distributions()
+    foreign = {name for source in ALL for name in tops(source)}
+    foreign -= {*sys.stdlib_module_names, *PACKAGES}
+
+    without = {
+        name
+        for name in foreign
+        if not required & {normal(each) for each in distributions.get(name, ())}
+    }
+
+    assert foreign
+    assert not without
 
 
 def test_codecs_do_no_io() -> None:
