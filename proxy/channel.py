@@ -36,6 +36,11 @@ class Reader:
     _buffer: bytearray = attrs.field(factory=bytearray)
     _descriptors: deque[int] = attrs.field(factory=deque)
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether part of a message has come."""
+        return bool(self._buffer) or bool(self._descriptors)
+
     def feed(self, data: bytes, descriptors: Sequence[int] = ()) -> list[Received]:
         """The messages that are whole with this; each owns its descriptors."""
         self._buffer += data
@@ -91,6 +96,11 @@ class Channel:
     def has_unsent(self) -> bool:
         """Whether ``flush`` should be called when the socket takes bytes again."""
         return bool(self._unsent)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is half sent or half received."""
+        return not self._unsent and not self._reader.is_amid
 
     def fileno(self) -> int:
         return self.sock.fileno()

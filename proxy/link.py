@@ -1,4 +1,4 @@
-"""A worker's end of the line to the agent: counters, spans and answers go up it.
+"""The line between a worker and the agent: counters, spans and answers go up it.
 
 The agent may be away or slow: nothing here makes the data path wait. Spans wait in a
 bounded queue, everything else is asked for again.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 import trio
@@ -66,7 +67,8 @@ class AgentLine:
                 await self._answer(channel)
                 nursery.cancel_scope.cancel()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
+            # The agent has gone, or another has taken its place.
+            pass
 
     async def finish(self) -> None:
         """Send the last numbers and spans."""
@@ -100,3 +102,48 @@ class AgentLine:
             return Answer(question.number, self.counters())
         asked = self.questions.get(question.what)
         return Answer(question.number, asked() if asked is not None else None)
+
+
+@attrs.define(eq=False)
+class WorkerLine:
+    """The agent's end: what one worker says, and what it answers."""
+
+    worker: int
+    slot: int
+    channel: TrioChannel
+    count: Callable[[int, list[Any]], None]
+    """Called with each set of counters that the worker sends by itself."""
+    collect: Callable[[list[Any]], None]
+    """Called with finished spans."""
+    _asked: int = 0
+    _waiting: dict[int, trio.MemorySendChannel[object]] = attrs.field(factory=dict)
+
+    async def serve(self) -> None:
+        """Read until the worker has gone."""
+        while received := await self.channel.receive():
+            for message, _ in received:
+                match message:
+                    case Counters():
+                        self.count(self.worker, message.families)
+                    case Spans():
+                        self.collect(message.records)
+                    case Answer():
+                        self._answered(message)
+        self.channel.close()
+
+    async def ask(self, what: str) -> object:
+        """The worker's answer. Bound it: a worker may be too busy, or hang."""
+        self._asked += 1
+        number = self._asked
+        sender, receiver = trio.open_memory_channel[object](1)
+        self._waiting[number] = sender
+        try:
+            await self.channel.send(Ask(number, what))
+            return await receiver.receive()
+        finally:
+            del self._waiting[number]
+
+    def _answered(self, answer: Answer) -> None:
+        waiting = self._waiting.get(answer.number)
+        if waiting is not None:
+            waiting.send_nowait(answer.value)

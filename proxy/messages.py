@@ -50,16 +50,15 @@ class Shutdown(Message):
 
 @attrs.frozen
 class Apply(Message):
-    """Supervisor to child: this is the configuration.
+    """Supervisor to worker: this is the configuration.
 
     ``opened`` names the listeners that are new or whose addresses changed, each with
-    the number of its sockets; they come as descriptors, in that order.
+    the number of its sockets: all of them, which come as descriptors in that order.
     """
 
     kind: ClassVar[str] = "apply"
     text: str = ""
     number: int = 0
-    workers: int = 1
     opened: list[tuple[str, int]] = attrs.field(factory=list)
 
 
@@ -150,7 +149,9 @@ KINDS: dict[str, type[Message]] = {
         *(Quit, Link, State, Counters, Spans, Ask, Answer),
     )
 }
-_FIELDS = {each: [field.name for field in attrs.fields(each)] for each in KINDS.values()}
+_FIELDS = {
+    each: [field.name for field in attrs.fields(each)] for each in KINDS.values()
+}
 
 
 def encode(message: Message, descriptors: int = 0) -> bytes:

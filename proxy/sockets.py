@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from proxy.config.address import Unix, parse_address
+
 Place = tuple[str, int]
 """An address as it is written in the file, and a slot."""
 
@@ -30,12 +32,6 @@ REASONS = {
 
 class CannotListen(Exception):
     """An address that cannot be listened on; one sentence for people."""
-
-
-def port_of(text: str) -> tuple[str, int]:
-    """Host and port of ``host:port`` or ``[v6]:port``."""
-    host, _, port = text.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def shown(sock: socket.socket) -> str:
@@ -73,7 +69,9 @@ class Listening:
     def close_others(self, wanted: Iterable[Place]) -> None:
         """Close what is not wanted; a UNIX socket's file goes with its last place."""
         wanted = set(wanted)
-        self._keep({each: held for each, held in self.sockets.items() if each in wanted})
+        self._keep(
+            {each: held for each, held in self.sockets.items() if each in wanted}
+        )
 
     def release(self) -> None:
         """Close every copy of this process's, and leave files and traffic alone."""
@@ -93,18 +91,14 @@ class Listening:
 
     def _open(self, address: str, backlog: int) -> socket.socket:
         sibling = next((s for (a, _), s in self.sockets.items() if a == address), None)
-        if address.startswith("unix:"):
-            if sibling is not None:
-                return sibling.dup()
-            return _open_unix(address.removeprefix("unix:"), backlog)
+        place = parse_address(address)
+        if isinstance(place, Unix):
+            return sibling.dup() if sibling else _open_unix(place.path, backlog)
         if sibling is not None:
             return _open_tcp(sibling.family, sibling.getsockname(), backlog)
-        host, port = port_of(address)
-        found = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         family, _, _, _, name = found[0]
-        if port:
+        if place.port:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 _prepare(probe, name)
                 probe.bind(name)

@@ -50,7 +50,8 @@ class Serving(Protocol):
     def chains(self) -> dict[str, object]: ...
 
 
-Make = Callable[[Config, Metrics, Callable[[SpanRecord], None], int], Serving]
+Export = Callable[[SpanRecord], None]
+Make = Callable[[Config, Metrics, Export, int], Serving]
 
 
 @attrs.define(eq=False)

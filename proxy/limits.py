@@ -1,0 +1,36 @@
+"""File descriptors: as many as the system lets us have, and a word when they are few."""
+
+from __future__ import annotations
+
+import logging
+import resource
+
+from proxy.config.model import Config
+
+log = logging.getLogger("tulle.supervisor")
+
+OWN = 64
+"""Descriptors of a worker that are not connections."""
+
+
+class TooLow(Exception):
+    """There are too few descriptors to work at all; one sentence for people."""
+
+
+def prepare(config: Config) -> None:
+    """Raise the limit as far as it goes; it is inherited by the children."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return
+    if hard < OWN:
+        raise TooLow(f"{hard} file descriptors are too few: raise the limit to {OWN}")
+    # A connection has two ends.
+    wanted = OWN + 2 * sum(each.max_connections for each in config.listeners.values())
+    if hard < wanted:
+        log.warning(
+            "%s file descriptors are fewer than the %s that max_connections may need: "
+            "at the limit, accepting waits",
+            hard,
+            wanted,
+        )
