@@ -165,7 +165,5 @@ def mapped(errors: Mapping[type[Exception], type[MeshError]]) -> Iterator[None]:
     try:
         yield
     except tuple(errors) as error:
-        for theirs, ours in errors.items():
-            if isinstance(error, theirs):
-                raise ours(str(error)) from error
-        raise AssertionError("one of them matched") from error
+        fitting = (ours for theirs, ours in errors.items() if isinstance(error, theirs))
+        raise next(fitting)(str(error)) from error
