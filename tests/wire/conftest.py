@@ -1,0 +1,48 @@
+"""One proxy for the whole corpus, as one command starts it, and its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.wire.client import Address
+from tests.wire.origin import Origin
+from tests.wire.running import Running, free_ports, running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("wire")
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[Origin]:
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="session")
+def proxy(
+    origin: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    (port,) = free_ports(1)
+    arguments = ["--listen", f"127.0.0.1:{port}", "--to", origin.url]
+    log = tmp_path_factory.mktemp("wire") / "proxy.log"
+    with running(arguments, [port], log) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def address(proxy: Running) -> Address:
+    return proxy.addresses[0]
+
+
+@pytest.fixture(autouse=True)
+def _calm(origin: Origin) -> None:
+    """Every test begins with an origin that has no script and nothing to tell."""
+    origin.script = None
+    origin.hold.set()
+    origin.take()

@@ -1,0 +1,199 @@
+"""An origin server that remembers every byte it is sent, and answers by script."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Literal
+
+import attrs
+
+from tests.wire.reader import Message, Reader
+
+Ending = Literal["stay", "end", "reset"]
+
+PATIENCE = 5.0
+"""Seconds to wait for what must happen; only a failing test waits so long."""
+
+
+@attrs.frozen
+class Script:
+    """What the origin does with one request, instead of answering it."""
+
+    reply: bytes | Sequence[bytes] = b""
+    """Each piece of a sequence goes out in a segment of its own."""
+    then: Ending = "stay"
+    early: bool = False
+    """Whether the reply goes out at the first byte of the request."""
+
+
+class Origin:
+    """Serves until closed, a thread for each connection.
+
+    Without a script a request is answered with its own method and target, so that
+    an answer shows which request it belongs to.
+    """
+
+    def __init__(self) -> None:
+        self.script: Script | None = None
+        """For the next request; used once."""
+        self.hold = threading.Event()
+        """Cleared, requests wait for their answers."""
+        self.hold.set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.address: tuple[str, int] = self._listener.getsockname()
+        self._changed = threading.Condition()
+        self._messages: list[Message] = []
+        self._half = 0
+        self._opened = 0
+        self._open: dict[int, socket.socket] = {}
+        self._threads: deque[threading.Thread] = deque()
+        self._start(self._accept)
+
+    def __enter__(self) -> Origin:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.hold.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads.popleft().join()
+        self._listener.close()
+        self.drop()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address[0]}:{self.address[1]}"
+
+    def take(self) -> list[Message]:
+        """The requests since the last call, when none is in the middle of its bytes.
+
+        Raises TimeoutError when one stays there: somebody forwarded a beginning and
+        neither finished nor cut it.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._half, PATIENCE):
+                raise TimeoutError("the origin waits for the rest of a request")
+            taken, self._messages = self._messages, []
+        return taken
+
+    def wait_for_requests(self, count: int) -> int:
+        """Wait until ``count`` requests came since the last ``take``; say how many did."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._messages) >= count, PATIENCE)
+            return len(self._messages)
+
+    def is_gone(self, connection: int) -> bool:
+        """Whether the proxy closes that connection in good time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: connection not in self._open, PATIENCE / 2
+            )
+
+    def drop(self) -> None:
+        """End every connection, and wait until they have ended."""
+        with self._changed:
+            for each in self._open.values():
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+            self._changed.wait_for(lambda: not self._open, PATIENCE)
+
+    def push(self, connection: int, data: bytes) -> None:
+        """Send ``data`` that nobody asked for."""
+        self._open[connection].sendall(data)
+
+    def _start(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]  # a Callable of any arguments
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connected, _ = self._listener.accept()
+            except OSError:
+                return
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._changed:
+                self._opened += 1
+                self._open[self._opened] = connected
+            self._start(self._serve, self._opened, connected)
+
+    def _serve(self, number: int, connected: socket.socket) -> None:
+        with connected:
+            with suppress(OSError):
+                self._converse(number, connected)
+        with self._changed:
+            del self._open[number]
+            self._changed.notify_all()
+
+    def _converse(self, number: int, connected: socket.socket) -> None:
+        reader = Reader(connected)
+        while reader.rest or connected.recv(1, socket.MSG_PEEK):
+            with self._changed:
+                self._half += 1
+            script = self._early(connected)
+            message = None
+            try:
+                message = reader.next_message("request")
+            finally:
+                with self._changed:
+                    self._half -= 1
+                    if message:
+                        message.connection = number
+                        self._messages.append(message)
+                    self._changed.notify_all()
+            if message is None or not message.whole:
+                return
+            if script is None:
+                self._answer(connected, message)
+
+    def _early(self, connected: socket.socket) -> Script | None:
+        script = self.script
+        if script is None or not script.early:
+            return None
+        self.script = None
+        perform(script, connected)
+        return script
+
+    def _answer(self, connected: socket.socket, message: Message) -> None:
+        self.hold.wait(PATIENCE)
+        script, self.script = self.script, None
+        if script:
+            perform(script, connected)
+        else:
+            connected.sendall(echo(message))
+
+
+def echo(message: Message) -> bytes:
+    """The answer that says which request it answers."""
+    said = message.method + b" " + message.target
+    head = b"HTTP/1.1 200 OK\r\nX-Origin: echo\r\nContent-Length: %d\r\n\r\n" % len(
+        said
+    )
+    return head if message.method == b"HEAD" else head + said
+
+
+def perform(script: Script, connected: socket.socket) -> None:
+    """Send the reply, then end the connection as the script says."""
+    pieces = [script.reply] if isinstance(script.reply, bytes) else script.reply
+    for piece in pieces:
+        connected.sendall(piece)
+    if script.then == "end":
+        connected.shutdown(socket.SHUT_WR)
+    elif script.then == "reset":
+        connected.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        raise ConnectionResetError

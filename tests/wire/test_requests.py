@@ -1,0 +1,44 @@
+"""The golden requests, each in every position of a connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.wire.case import Case
+from tests.wire.client import Address
+from tests.wire.judge import Position, complaints, report, run
+from tests.wire.origin import Origin
+from tests.wire.requests import chunks, coding, fields, hops, length, line, target
+
+CASES: list[Case] = [
+    *length.CASES,
+    *coding.CASES,
+    *chunks.CASES,
+    *fields.CASES,
+    *target.CASES,
+    *line.CASES,
+    *hops.CASES,
+]
+SMALL = 4096
+"""Longer cases are not sent byte by byte."""
+
+
+@pytest.mark.parametrize("position", Position, ids=lambda each: each.value)
+@pytest.mark.parametrize("case", CASES, ids=lambda each: each.name)
+def test_a_golden_request_is_answered_as_wanted(
+    case: Case, position: Position, address: Address, origin: Origin
+) -> None:
+    if position is Position.BYTEWISE and len(case.data) > SMALL:
+        position = Position.FIRST
+
+    result = run(case, position, address, origin)
+    found = complaints(case, position, result)
+
+    assert not found, report(case, position, result, found)
+
+
+def test_names_of_cases_are_unique() -> None:
+    names = [case.name for case in CASES]
+
+    assert len(set(names)) == len(names)
+    assert len(names) >= 114
