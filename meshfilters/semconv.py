@@ -109,7 +109,9 @@ def client_error(attempt: Attempt, outcome: Outcome) -> str | None:
 
 
 def _kind(status: int | None, error: MeshError | None) -> str:
-    return str(status) if error is None else error.reason
+    if error is not None:
+        return error.reason
+    return "_OTHER" if status is None else str(status)
 
 
 def _common(request: Request, headers: Headers, scheme: str) -> Attributes:
