@@ -126,10 +126,8 @@ def is_loopback(client: str) -> bool:
 def is_plain_host(host: bytes) -> bool:
     """Whether a Host header names an address: a name may be a DNS-rebinding attack."""
     name = host.decode("latin-1").lower()
-    if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    else:
-        name = name.partition(":")[0]
+    bracketed, bracket, _ = name.partition("]")
+    name = bracketed.removeprefix("[") if bracket else name.partition(":")[0]
     if name == "localhost":
         return True
     try:

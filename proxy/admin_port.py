@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 
 import trio
@@ -35,7 +36,7 @@ async def serve_admin(
     """Serve it on the sockets, for ever; cancellation closes them."""
     deadlines = Deadlines(trio.current_time)
     blame = Blame(Metrics())
-    with Readiness() as readiness:
+    with closing(Readiness()) as readiness:
         async with trio.open_nursery() as nursery:
             http = Http(
                 Pipeline[Request, Response]([], service),

@@ -36,7 +36,8 @@ def render(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
     """The whole page, families by name."""
     lines: list[str] = []
     for family in sorted(families, key=lambda each: each.name):
-        lines += _family(family, openmetrics)
+        if family.series:
+            lines += _family(family, openmetrics)
     if openmetrics:
         lines.append("# EOF")
     return ("\n".join(lines) + "\n").encode()

@@ -7,7 +7,7 @@ bounded queue, everything else is asked for again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -16,10 +16,8 @@ import trio
 from meshfilters.counters import Metrics
 from meshfilters.env import SpanRecord
 from proxy.channel import TrioChannel
-from proxy.messages import Answer, Ask, Counters, Message, Spans
+from proxy.messages import Answer, Ask, Counters, Spans
 from proxy.totals import pack, snapshot
-
-Questions = Mapping[str, Callable[[], object]]
 
 SPANS = 2000
 """Spans that may wait; OpenTelemetry's own batch queue holds 2048."""
@@ -32,10 +30,10 @@ class AgentLine:
     """What a worker has for the agent, whichever agent that is at the moment."""
 
     metrics: Metrics
-    questions: Questions
-    """What the agent may ask for, by its word."""
-    usage: Callable[[], float]
-    """The process's CPU seconds."""
+    reply: Callable[[str], object]
+    """Answers what the agent asks for with a word."""
+    collect: Callable[[], None]
+    """Brings counters that are kept elsewhere up to date."""
     _spans: deque[SpanRecord] = attrs.field(factory=deque)
     _channel: TrioChannel | None = None
 
@@ -50,10 +48,7 @@ class AgentLine:
 
     def counters(self) -> list[object]:
         """Everything counted so far, as JSON values."""
-        cpu = self.metrics.counter(
-            "process_cpu_seconds_total", "CPU seconds, by process.", ("process",)
-        )
-        cpu.values["worker",] = self.usage()
+        self.collect()
         return pack(snapshot(self.metrics))
 
     async def serve(self, channel: TrioChannel) -> None:
@@ -95,13 +90,8 @@ class AgentLine:
         while received := await channel.receive():
             for message, _ in received:
                 if isinstance(message, Ask):
-                    await channel.send(self._reply(message))
-
-    def _reply(self, question: Ask) -> Message:
-        if question.what == "counters":
-            return Answer(question.number, self.counters())
-        asked = self.questions.get(question.what)
-        return Answer(question.number, asked() if asked is not None else None)
+                    answer = self.reply(message.what)
+                    await channel.send(Answer(message.number, answer))
 
 
 @attrs.define(eq=False)

@@ -40,14 +40,15 @@ ENDED_AT_ONCE = 1
 ECHO = 0.3
 """Seconds in which a second signal is taken for the first one's echo."""
 
-NO_FILE = Path("command line")
+NO_FILE = Path("<command line>")
 
 
 def run(text: str, path: Path | None) -> int:
     """Run the proxy that ``text`` configures until it is told to stop; the exit code.
 
     ``path`` is the file the text is from, to be read again when it changes; None when
-    there is no file. Never raises for what a user or a machine did wrong.
+    there is no file. Raises ConfigError before anything has been done; 3 is for what
+    the machine does not let us do.
     """
     state = upgrade.resumed()
     logs.configure(Log(), "supervisor", queued=False)
@@ -57,9 +58,6 @@ def run(text: str, path: Path | None) -> int:
         else:
             supervisor = Supervisor.start(text, path)
         return supervisor.run()
-    except ConfigError as error:
-        complain(error)
-        return boot.WRONG_CONFIGURATION
     except (CannotListen, limits.TooLow) as error:
         log.error("%s", error)
         return boot.CANNOT_BOOT
@@ -221,7 +219,7 @@ class Supervisor:
     def _stop(self, why: str) -> None:
         now = time.monotonic()
         if self._exit_code is None:
-            log.info("%s: finishing within %s s", why, self.running.config.grace)
+            log.info("%s: finishing within %g s", why, self.running.config.grace)
             self._exit_code = 0
             self._begin_to_stop()
         # timeout(1) and some shells signal a process and then its whole group.

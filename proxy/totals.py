@@ -107,9 +107,7 @@ def unpack(values: Iterable[Any]) -> Families:
     families: Families = {}
     for kind, name, text, labels, buckets, rows in values:
         series = {tuple(key): numbers for *key, numbers in rows}
-        families[name] = Family(
-            kind, name, text, tuple(labels), tuple(buckets), series
-        )
+        families[name] = Family(kind, name, text, tuple(labels), tuple(buckets), series)
     return families
 
 

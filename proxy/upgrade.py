@@ -117,7 +117,7 @@ def main() -> int:
     try:
         parse(sys.stdin.read(), Path(sys.argv[1]))
     except ConfigError as error:
-        print(error)
+        sys.stderr.write(f"{error}\n")
         return 2
     return 0
 

@@ -45,6 +45,10 @@ class Serving(Protocol):
 
     def drain(self, grace: float) -> None: ...
 
+    def collect(self) -> None:
+        """Bring counters that are kept elsewhere up to date."""
+        ...
+
     def statistics(self) -> dict[str, object]: ...
 
     def chains(self) -> dict[str, object]: ...
@@ -69,12 +73,8 @@ class WorkerProcess:
 
     async def run(self, config: Config, sockets: Sockets, workers: int) -> None:
         """Serve until drained, or until the supervisor has gone."""
-        self._line = AgentLine(self.metrics, {}, time.process_time)
+        self._line = AgentLine(self.metrics, self._reply, self._collect)
         self._worker = self.make(config, self.metrics, self._line.export, workers)
-        self._line.questions = {
-            "statistics": self._worker.statistics,
-            "chains": self._worker.chains,
-        }
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beat)
             nursery.start_soon(self._serve, sockets, nursery)
@@ -107,6 +107,24 @@ class WorkerProcess:
                         nursery.start_soon(self._line.serve, end)
                     case _:
                         close_all(descriptors)
+
+    def _collect(self) -> None:
+        self._worker.collect()
+        cpu = self.metrics.counter(
+            "process_cpu_seconds_total", "CPU seconds, by process.", ("process",)
+        )
+        cpu.values["worker",] = time.process_time()
+
+    def _reply(self, what: str) -> object:
+        match what:
+            case "counters":
+                return self._line.counters()
+            case "statistics":
+                return self._worker.statistics()
+            case "chains":
+                return self._worker.chains()
+            case _:
+                return None
 
     def _apply(self, order: Apply, descriptors: list[int]) -> Applied:
         left = [socket.socket(fileno=each) for each in descriptors]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -10,8 +11,8 @@ from meshfilters.errors import ConfigError
 from proxy.config import ConfigErrors, default_config, read_text
 from proxy.config.address import parse_address
 
-COMMAND_LINE = Path("<command line>")
-"""Stands for the file where there is none; its folder is the current one."""
+RESUME = "TULLE_RESUME"
+"""Set by a supervisor that executes itself anew: it knows everything by itself."""
 
 EXAMPLES = """\b
 Examples:
@@ -77,20 +78,22 @@ def proxy(
     Reads a FILE, or proxies one address to another with the default chain.
     SIGHUP and a changed file load the file again; SIGTERM lets requests finish.
     """
+    if RESUME in os.environ:
+        raise SystemExit(_run("", None))
     if config is not None:
         if listen or to or admin or workers or print_config:
             raise click.UsageError(
                 "-c says everything: the other options go with --listen"
             )
-        text, path = _text(config), config
+        text = _text(config)
     elif listen is None or to is None:
         raise click.UsageError("give -c FILE, or --listen and --to")
     else:
-        text, path = _stands_for(listen, to, admin, workers or 1), COMMAND_LINE
+        text = _stands_for(listen, to, admin, workers or 1)
     if print_config:
         click.echo(text, nl=False)
     else:
-        raise SystemExit(_run(text, path))
+        raise SystemExit(_run(text, config))
 
 
 def _text(path: Path) -> str:
@@ -108,7 +111,7 @@ def _stands_for(listen: str, to: str, admin: str | None, workers: int) -> str:
         raise click.BadParameter(f"{to!r}: {error}", param_hint="--to") from error
 
 
-def _run(text: str, path: Path) -> int:
+def _run(text: str, path: Path | None) -> int:
     # Only who proxies imports the data plane: --help and --print-config do not.
     from proxy.supervisor import run
 
