@@ -29,16 +29,29 @@ class Headers:
     Names and values are bytes. Codecs refuse CR, LF and NUL when they write.
     """
 
-    __slots__ = ("_index", "_raw")
+    __slots__ = ("_index", "_parsed", "_raw")
 
-    def __init__(
-        self,
-        fields: Iterable[tuple[bytes, bytes]] = (),
-        _index: dict[bytes, bytes] | None = None,
-    ) -> None:
-        self._raw = fields if type(fields) is list else list(fields)
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._raw = list(fields)
         # Lower-case name -> last value; dropped by every edit, made when asked for.
-        self._index = _index
+        self._index: dict[bytes, bytes] | None = None
+        # The fields as a codec has checked them: an edit makes another list.
+        self._parsed: list[tuple[bytes, bytes]] | None = None
+
+    @classmethod
+    def parsed(
+        cls, fields: list[tuple[bytes, bytes]], index: dict[bytes, bytes]
+    ) -> Headers:
+        """For codecs: fields whose every byte has been checked, with their index."""
+        headers = cls.__new__(cls)
+        headers._raw = headers._parsed = fields
+        headers._index = index
+        return headers
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a codec must check the fields before it writes them."""
+        return self._raw is not self._parsed
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
@@ -89,12 +102,18 @@ class Headers:
         """Drop every field of these names."""
         unwanted = {name.lower() for name in names}
         if not unwanted.isdisjoint(self.index):
-            self._raw = [f for f in self._raw if f[0].lower() not in unwanted]
+            kept = [f for f in self._raw if f[0].lower() not in unwanted]
+            if not self.is_edited:
+                self._parsed = kept
+            self._raw = kept
             self._index = None
 
     def copy(self) -> Headers:
         """Another Headers with the same fields; an edit of one leaves the other."""
-        return Headers(self._raw, self._index)
+        copied = Headers.__new__(Headers)
+        copied._raw, copied._index = self._raw, self._index
+        copied._parsed = self._parsed
+        return copied
 
     def __contains__(self, name: bytes) -> bool:
         return name.lower() in self.index

@@ -28,6 +28,25 @@ SMALLEST_READ, LARGEST_READ = 16 * 1024, 256 * 1024
 """Bytes asked of the kernel: grows while reads come back full."""
 
 
+KEEP_ALIVE = {
+    socket.TCP_KEEPIDLE: 10,
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 30_000,
+}
+"""A dead peer is noticed in 40 s (Linkerd: keep-alive 10 s, user timeout 30 s)."""
+
+
+def tune(sock: socket.socket) -> None:
+    """Make a connected socket ready for the data path: no waiting, no Nagle."""
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEP_ALIVE.items():
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 class SoonStream(Stream, Protocol):
     """What the data path asks of a stream beyond the contract."""
 
@@ -84,12 +103,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except OSError as error:
                 raise self._broken(error) from error
             else:
-                break
-        if len(data) < size:
-            watch.readable = watch.has_hung_up
-        elif size < LARGEST_READ:
-            self._size = size * 4
-        return data
+                if len(data) < size:
+                    watch.readable = watch.has_hung_up
+                elif size < LARGEST_READ:
+                    self._size = size * 4
+                return data
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -110,16 +128,20 @@ class SocketStream(trio.abc.HalfCloseableStream):
             else:
                 return data
 
-    async def peek(self, count: int) -> bytes:
+    async def peek(self, count: int, at_least: int = 1) -> bytes:
         await trio.lowlevel.checkpoint()
+        watch = self.watch
         while True:
             try:
-                return self._recv(count, socket.MSG_PEEK)
+                data = self._recv(count, socket.MSG_PEEK)
             except BlockingIOError:
-                self.watch.readable = False
-                await self.watch.wait_readable()
+                watch.readable = False
             except OSError as error:
                 raise self._broken(error) from error
+            else:
+                if len(data) >= at_least or not data or watch.has_hung_up:
+                    return data
+            await watch.wait_readable()
 
     async def send_soon(self, data: bytes) -> None:
         """As ``send_all``, but a checkpoint only where it has to wait."""

@@ -18,7 +18,7 @@ async def test_it_does_what_every_filter_must() -> None:
 async def test_limits_are_put_on_the_exchange_and_others_left_alone() -> None:
     kit = Kit()
     request = kit.ask()
-    service = chain([Timeout(head=5).build(kit.env)], kit.script(Response(200)))
+    service = chain([Timeout(head=5, idle=None).build(kit.env)], kit.script(Response(200)))
 
     await service(request)
 
@@ -71,7 +71,7 @@ async def test_a_limit_that_ran_out_is_counted_and_other_ends_are_not() -> None:
 
 def test_one_limit_at_least_must_be_set() -> None:
     with pytest.raises(ValueError, match="at least one of request, head and idle"):
-        Timeout()
+        Timeout(idle=None)
 
 
 @pytest.mark.parametrize("name", ["request", "head", "idle"])

@@ -1,0 +1,104 @@
+"""HTTP/1.1 heads and chunks, written.
+
+Framing follows from the body's length alone: Content-Length when it is known, chunked
+when it is not. Fields that a filter has edited are checked against the grammar.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from meshfilters.message import Headers
+from proxy.codec.grammar import FIELDS, TOKEN
+
+LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_REQUEST_LINE = re.compile(TOKEN + rb"+ [!-~]+ HTTP/1\.1\r\n")
+_OURS = frozenset({b"connection", b"transfer-encoding"})
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+}
+
+
+class UnwritableHead(Exception):
+    """A filter put something in a head that the wire can't carry."""
+
+
+def write_request(
+    method: bytes, target: bytes, headers: Headers, length: int | None
+) -> bytes:
+    """A request's head; ``length`` is its body's, None to send it in chunks.
+
+    An Upgrade field among ``headers`` is announced in Connection. Raises UnwritableHead.
+    """
+    framing = _framing(headers, length, tells_empty=False)
+    if b"upgrade" in headers.index:
+        framing += b"Connection: upgrade\r\n"
+    fields = _write_fields(headers)
+    head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method, target, fields, framing)
+    if _REQUEST_LINE.match(head) is None:
+        raise UnwritableHead(f"not a request line: {method!r} {target!r}")
+    return head
+
+
+def write_response(
+    status: int,
+    headers: Headers,
+    length: int | None,
+    *,
+    is_bodiless: bool = False,
+    connection: bytes = b"",
+) -> bytes:
+    """A response's head. ``connection`` is a whole Connection field line, or nothing.
+
+    ``is_bodiless`` for what ends with its head whatever its fields say: answers to
+    HEAD, 1xx, 204, 304. With no ``length`` and a ``connection`` that closes, the caller
+    may leave the body without framing by setting ``is_bodiless`` too (HTTP/1.0).
+    """
+    framing = b"" if is_bodiless else _framing(headers, length, tells_empty=True)
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
+    return b"%b%b%b%b\r\n" % (line, _write_fields(headers), framing, connection)
+
+
+def write_chunk(data: bytes) -> bytes:
+    """One chunk; not for the empty one, which would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def write_last_chunk(trailers: Headers) -> bytes:
+    """The end of a chunked body."""
+    if not trailers:
+        return LAST_CHUNK
+    return b"0\r\n%b\r\n" % _write_fields(trailers)
+
+
+def _framing(headers: Headers, length: int | None, *, tells_empty: bool) -> bytes:
+    """The framing field the head still lacks; drops one that is wrong."""
+    told = headers.index.get(b"content-length")
+    if length is None:
+        if told is not None:
+            headers.remove(b"content-length")
+        return b"Transfer-Encoding: chunked\r\n"
+    if told is not None:
+        if told == b"%d" % length:
+            return b""
+        headers.remove(b"content-length")
+    elif not length and not tells_empty:
+        return b""
+    return b"Content-Length: %d\r\n" % length
+
+
+def _write_fields(headers: Headers) -> bytes:
+    raw = headers.raw
+    if not raw:
+        return b""
+    block = b"\r\n".join(map(b": ".join, raw)) + b"\r\n"
+    if headers.is_edited:
+        if FIELDS.fullmatch(block) is None or block.count(b"\r\n") != len(raw):
+            raise UnwritableHead("a header field has bytes it may not have")
+        if not _OURS.isdisjoint(headers.index):
+            raise UnwritableHead("Connection and Transfer-Encoding are the codec's")
+    return block

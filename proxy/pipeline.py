@@ -1,0 +1,226 @@
+"""Chains as they run: built from their settings, timed and blamed by filter.
+
+A ``Running`` is one filter's instance and what it keeps going; a ``Pipeline`` is one
+chain around its innermost service. A new configuration makes new pipelines that share
+the running filters whose name and settings are the same, so their state lives on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+
+from meshfilters.api import Filter, RequestFilter, Service, chain
+from meshfilters.counters import Counter, Metrics
+from meshfilters.errors import FilterFailed, MeshError
+from meshfilters.message import Request, Response
+from proxy.config.model import Level, Placed
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+log = logging.getLogger("tulle.filters")
+
+
+class Blame:
+    """Logs and counts what foreign code raised; the traffic goes on."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._failures = metrics.counter(
+            "tulle_filter_failures_total",
+            "Bugs: exceptions of filters, their callbacks and tasks, that are no answer.",
+            ("filter", "error"),
+        )
+
+    def __call__(self, owner: str, error: Exception) -> None:
+        """One line a failure: the filter, the error, and the place it came from."""
+        self._failures.add((owner, type(error).__name__))
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        code = frame.tb_frame.f_code.co_filename if frame is not None else "?"
+        line = frame.tb_lineno if frame is not None else 0
+        log.error(
+            "filter failed filter=%s error=%s detail=%r at=%s:%d",
+            owner,
+            type(error).__name__,
+            str(error),
+            code,
+            line,
+        )
+
+
+@attrs.define
+class Tally:
+    """What the filters of one name have cost in this worker."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    """Wall seconds of their own, up to the head of the response."""
+    errors: int = 0
+    """MeshErrors they raised: their answers, not their bugs."""
+
+
+class Tallies:
+    """Every tally of a worker, by level and name; they outlive their chains."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[Level, str], Tally] = {}
+
+    def of(self, level: Level, name: str) -> Tally:
+        """The tally of a name, made at the first call."""
+        return self._tallies.setdefault((level, name), Tally())
+
+    def collect(self, metrics: Metrics) -> None:
+        """Bring the counters up to date."""
+        labels = ("level", "filter")
+        calls = metrics.counter(
+            "tulle_filter_calls_total", "Calls of a filter.", labels
+        )
+        seconds = metrics.counter(
+            "tulle_filter_seconds_total",
+            "Wall seconds of a filter's own, up to the head of the response.",
+            labels,
+        )
+        errors = metrics.counter(
+            "tulle_filter_errors_total", "Errors a filter answered with.", labels
+        )
+        for key, tally in self._tallies.items():
+            calls.values[key] = tally.calls
+            seconds.values[key] = tally.seconds
+            errors.values[key] = tally.errors
+
+
+@attrs.define(eq=False)
+class Running(Generic[A, B]):
+    """One filter's instance: shared by the pipelines that list it alike."""
+
+    placed: Placed
+    filter: Filter[A, B, A, B]
+    tally: Tally
+    close: Callable[[], None]
+    users: int = 0
+    """Pipelines that list it."""
+
+    @property
+    def name(self) -> str:
+        return self.placed.name
+
+    def release(self) -> None:
+        """One pipeline less lists it; behind the last one it is closed."""
+        self.users -= 1
+        if not self.users:
+            self.close()
+
+
+class Pipeline(Generic[A, B]):
+    """A chain of running filters around a service, and what it has under way."""
+
+    def __init__(
+        self, filters: Sequence[Running[A, B]], service: Service[A, B]
+    ) -> None:
+        self.filters = filters
+        self.service = service
+        self.active = 0
+        self._is_retired = False
+
+    def adopt(self) -> None:
+        """From now on it is in use, and so are its filters, until it is retired."""
+        for each in self.filters:
+            each.users += 1
+
+    def leave(self) -> None:
+        """One exchange, or connection, is over."""
+        self.active -= 1
+        if self._is_retired and not self.active:
+            self._close()
+
+    def retire(self) -> None:
+        """No new ones: close the filters behind the last one under way."""
+        self._is_retired = True
+        if not self.active:
+            self._close()
+
+    def _close(self) -> None:
+        for each in self.filters:
+            each.release()
+
+    def __repr__(self) -> str:
+        listing = " > ".join(each.name for each in self.filters) or "no filters"
+        return f"<Pipeline {listing}: {self.active} active>"
+
+
+def request_pipeline(
+    filters: Sequence[Running[Request, Response]],
+    service: Service[Request, Response],
+    blame: Blame,
+) -> Pipeline[Request, Response]:
+    """A pipeline of requests: timed, its errors named, its callbacks owned."""
+    timed = [_timed_request(each, blame) for each in filters]
+    return Pipeline(filters, chain(timed, service))
+
+
+def other_pipeline(
+    filters: Sequence[Running[A, B]], service: Service[A, B], blame: Blame
+) -> Pipeline[A, B]:
+    """A pipeline of connections or dials, which have no exchange to time them by."""
+    timed = [_timed_other(each, blame) for each in filters]
+    return Pipeline(filters, chain(timed, service))
+
+
+def _timed_request(running: Running[Request, Response], blame: Blame) -> RequestFilter:
+    outer, tally, name = running.filter, running.tally, running.name
+    clock = time.perf_counter
+
+    async def timed(request: Request, inner: Service[Request, Response], /) -> Response:
+        exchange = request.exchange
+        owner, spent = exchange.owner, exchange.spent
+        exchange.owner = name
+        exchange.spent = 0.0
+        begun = clock()
+        try:
+            return await outer(request, inner)
+        except Exception as error:
+            raise _named(error, running, blame) from error.__cause__
+        finally:
+            seconds = clock() - begun
+            own = seconds - exchange.spent
+            tally.calls += 1
+            tally.seconds += own
+            exchange.owner = owner
+            exchange.spent = spent + seconds
+            if exchange.timings is not None:
+                exchange.timings[name] = exchange.timings.get(name, 0.0) + own
+
+    return timed
+
+
+def _timed_other(running: Running[A, B], blame: Blame) -> Filter[A, B, A, B]:
+    outer, tally = running.filter, running.tally
+
+    async def timed(request: A, inner: Service[A, B], /) -> B:
+        tally.calls += 1
+        try:
+            return await outer(request, inner)
+        except Exception as error:
+            raise _named(error, running, blame) from error.__cause__
+
+    return timed
+
+
+def _named(error: Exception, running: Running[A, B], blame: Blame) -> MeshError:
+    """The error with the filter that raised it; what is no MeshError is a bug."""
+    if isinstance(error, MeshError):
+        if error.by is None:
+            error.by = running.name
+            running.tally.errors += 1
+        return error
+    blame(running.name, error)
+    failed = FilterFailed(f"filter {running.name} raised {type(error).__name__}")
+    failed.by = running.name
+    failed.__cause__ = error
+    return failed

@@ -1,0 +1,60 @@
+"""The one place where an error becomes a response.
+
+Statuses are the errors' own (Linkerd's table). Every answer of ours says why and by
+which filter in ``tulle-error: REASON; by=FILTER``, and in one line of text.
+"""
+
+from __future__ import annotations
+
+from meshfilters.errors import MeshError
+from meshfilters.message import Buffered, Headers, Request, Response
+
+PROXY = "proxy"
+"""``by`` of an error that no filter raised."""
+
+_SHOWN = 200
+"""Characters of an error's detail that a client is shown."""
+
+
+def error_response(error: MeshError, request: Request | None) -> Response:
+    """What a client is told of ``error``; gRPC clients in their own way."""
+    by = error.by or PROXY
+    told = f"{error.reason}; by={by}".encode("latin-1", "replace")
+    if request is not None and _is_grpc(request):
+        return Response(200, _grpc_headers(error, told))
+    detail = _one_line(str(error))
+    text = error.reason if detail == error.reason else f"{error.reason}: {detail}"
+    body = f"{text} (by {by})\n".encode()
+    headers = Headers(
+        [(b"Content-Type", b"text/plain; charset=utf-8"), (b"tulle-error", told)]
+    )
+    return Response(error.status, headers, Buffered(body))
+
+
+def _is_grpc(request: Request) -> bool:
+    kind = request.headers.index.get(b"content-type")
+    return kind is not None and kind.lower().startswith(b"application/grpc")
+
+
+def _grpc_headers(error: MeshError, told: bytes) -> Headers:
+    """A trailers-only answer, whose message is percent-encoded (gRPC over HTTP/2)."""
+    message = "".join(
+        each if " " <= each <= "~" and each != "%" else _percent(each)
+        for each in _one_line(str(error))
+    )
+    return Headers(
+        [
+            (b"content-type", b"application/grpc"),
+            (b"grpc-status", b"%d" % error.grpc_status),
+            (b"grpc-message", message.encode()),
+            (b"tulle-error", told),
+        ]
+    )
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode())
+
+
+def _one_line(detail: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in detail[:_SHOWN])

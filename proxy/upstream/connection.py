@@ -1,0 +1,414 @@
+"""One HTTP/1.1 connection to an endpoint, used by one exchange at a time.
+
+It goes back to its pool by itself when a response has been read to its last byte and
+both sides keep it; whatever else happens closes it, and with it the upstream's work.
+Nothing of a response is believed that the strict codec does not let through.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from meshfilters.errors import (
+    AttemptTimeout,
+    DeadlineExceeded,
+    MeshError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamReset,
+)
+from meshfilters.exchange import Attempt, Exchange
+from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
+from meshfilters.stream import Stream
+from proxy.codec import h1, h1_write
+from proxy.config.model import Http
+from proxy.deadlines import Deadlines
+from proxy.side_tasks import SideTask, SideTasks
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+EARLY = 16
+"""Informational responses one request may get; more is an attack."""
+
+CONTINUE_WAIT = 1.0
+"""Seconds an upstream gets to say 100 Continue or no (Go's ExpectContinueTimeout)."""
+
+ATOMIC = 4096
+"""Bytes the kernel takes whole or not at all: failing to send them sent nothing."""
+
+_LIMITS = Http()
+"""An upstream's head is bounded like a client's by default."""
+
+
+class UpstreamConnection:
+    """A connection to one endpoint. ``release`` is told True when it may be used again."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        deadlines: Deadlines,
+        side_tasks: SideTasks,
+        release: Callable[[UpstreamConnection, bool], None],
+    ) -> None:
+        self.stream = stream
+        self.idle_since = 0.0
+        self._reader = h1.Reader()
+        self._deadlines = deadlines
+        self._clock = deadlines.clock
+        self._timer = deadlines.timer(self._expire)
+        self._side_tasks = side_tasks
+        self._release = release
+        self._receive = getattr(stream, "receive_soon", stream.receive_some)
+        self._send = getattr(stream, "send_soon", stream.send_all)
+        self._has_served = False
+        self._is_closed = False
+        self._exchange: Exchange | None = None
+        self._attempt: Attempt | None = None
+        self._sent_at = math.inf
+        self._pump: SideTask | None = None
+        self._error: MeshError | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """The name the endpoint proved."""
+        tls = self.stream.tls
+        return tls.peer.identity if tls is not None and tls.peer is not None else None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether nothing has come, nor gone, since the last response."""
+        return not (self._is_closed or getattr(self.stream, "is_stale", False))
+
+    async def ask(self, request: Request, attempt: Attempt) -> Response:
+        """Send a request, return its response's head with a body that follows.
+
+        Raises UpstreamError, or what the request's body raised. ``error.reused`` says
+        that a pooled connection ended before anything came back.
+        """
+        self._exchange, self._attempt = request.exchange, attempt
+        self._error = None
+        self._sent_at = math.inf
+        try:
+            await self._send_request(request, attempt)
+            head = await self._receive_head(request)
+        except BaseException as error:
+            await self._give_up()
+            failed = self._failure()
+            if failed is not None and not isinstance(error, trio.Cancelled):
+                raise failed from None
+            raise
+        attempt.head = self._clock()
+        attempt.status = head.status
+        return self._response(head, request)
+
+    def _failure(self) -> MeshError | None:
+        # Behind a call, because the pump or the timer may set it at any await.
+        return self._error
+
+    async def _send_request(self, request: Request, attempt: Attempt) -> None:
+        body = request.body
+        try:
+            head = h1_write.write_request(
+                request.method, request.target, attempt.headers, body.length
+            )
+        except h1_write.UnwritableHead as error:
+            raise MeshError(f"a filter made a bad request: {error}") from error
+        is_whole = type(body) is Buffered and body.is_whole
+        data = head + body.data if type(body) is Buffered and is_whole else head
+        try:
+            await self._send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise self._reset(error, was_taken=len(data) > ATOMIC) from error
+        if is_whole:
+            self._sent_at = self._clock()
+            self._watch_time()
+        else:
+            self._watch_time()
+            if b"expect" in attempt.headers.index:
+                await self._wait_continue()
+            self._pump = self._side_tasks.start(
+                request.exchange, lambda: self._send_body(body)
+            )
+
+    async def _wait_continue(self) -> None:
+        if not self._reader:
+            with trio.move_on_after(CONTINUE_WAIT):
+                self._reader.feed(await self._receive_some())
+
+    async def _send_body(self, body: Body) -> None:
+        """The side task that sends a body while the response is waited for."""
+        is_chunked = body.length is None
+        try:
+            while chunk := await body.receive():
+                await self._send(h1_write.write_chunk(chunk) if is_chunked else chunk)
+            if is_chunked:
+                await self._send(h1_write.write_last_chunk(body.trailers))
+            self._sent_at = self._clock()
+            self._watch_time()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # whoever reads the response learns of it, or finds an early answer
+        except MeshError as error:
+            self._fail(error)
+        except Exception as error:
+            failed = MeshError(f"the request's body raised {type(error).__name__}")
+            self._fail(failed)
+            raise
+
+    def _fail(self, error: MeshError) -> None:
+        """The request can't be finished: whoever waits for its response gets ``error``."""
+        self._error = error
+        if self._exchange is not None and self._attempt is not None:
+            if self._attempt.head is None:
+                self._close_stream()
+            else:
+                self._exchange.cancel(error)
+
+    async def _receive_head(self, request: Request) -> h1.ResponseHead:
+        reader = self._reader
+        informational = 0
+        while True:
+            try:
+                head = h1.read_response(reader, _LIMITS, request.method)
+            except h1.WireError as error:
+                raise UpstreamProtocolError(str(error), sent=True) from error
+            if head is None:
+                reader.feed(await self._receive_some())
+            elif head.status >= 200:
+                return head
+            elif head.status == 101:
+                if b"upgrade" not in request.headers.index:
+                    raise UpstreamProtocolError("101 without an upgrade", sent=True)
+                return head
+            else:
+                informational += 1
+                if informational > EARLY:
+                    raise UpstreamProtocolError("too many 1xx responses", sent=True)
+                tell = request.exchange.informational
+                if head.status != 100 and tell is not None:
+                    await tell(head.status, head.headers)
+
+    async def _receive_some(self) -> bytes:
+        try:
+            data: bytes = await self._receive()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise self._error or self._reset(error) from error
+        if not data:
+            raise self._reset(None)
+        return data
+
+    def _reset(
+        self, error: Exception | None, *, was_taken: bool = True
+    ) -> UpstreamError:
+        """The connection ended early; if nothing had come, it may have raced its closing."""
+        detail = str(error) if error is not None else "closed before its response"
+        is_untouched = self._has_served and not self._reader
+        return UpstreamReset(detail, sent=was_taken, reused=is_untouched)
+
+    # The response
+
+    def _response(self, head: h1.ResponseHead, request: Request) -> Response:
+        decoder = head.decoder
+        if head.status == 101 or (request.method == b"CONNECT" and head.status < 300):
+            return self._tunnel(head)
+        if decoder is None:
+            self._finish(head.keeps_alive)
+            return Response(head.status, head.headers)
+        body = ResponseBody(self, decoder, head.keeps_alive)
+        whole = body.whole()
+        return Response(head.status, head.headers, whole or body)
+
+    def _tunnel(self, head: h1.ResponseHead) -> Response:
+        self._timer.close()
+        self._is_closed = True
+        self._release(self, False)
+        early = self._reader.take(len(self._reader))
+        stream = self.stream
+        if early:
+            stream = Tunnel(stream, early)
+        return Response(head.status, head.headers, EMPTY, stream)
+
+    def _finish(self, keeps_alive: bool) -> None:
+        """The response has been read to its last byte."""
+        attempt = self._attempt
+        if attempt is not None and attempt.ended is None:
+            attempt.ended = self._clock()
+        self._timer.deadline = math.inf
+        self._has_served = True
+        # Bytes behind the response, or a request still being sent: not again.
+        if keeps_alive and not self._reader and self._sent_at < math.inf:
+            self._exchange = self._attempt = self._pump = None
+            self._release(self, True)
+        else:
+            self.close()
+
+    async def receive_body(self) -> bool:
+        """Receive more of a response's body; False at the end of the connection."""
+        try:
+            data: bytes = await self._receive()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise self._error or UpstreamReset(str(error), sent=True) from error
+        self._reader.feed(data)
+        return bool(data)
+
+    # Time and endings
+
+    def _watch_time(self) -> None:
+        """Have the timer look at the limits of the attempt under way."""
+        exchange, attempt = self._exchange, self._attempt
+        if exchange is None or attempt is None or attempt.head is not None:
+            return
+        limits = exchange.limits
+        deadline = min(attempt.started + limits.attempt, self._sent_at + limits.head)
+        if deadline != math.inf:
+            self._timer.set(deadline)
+
+    def _expire(self) -> None:
+        exchange, attempt = self._exchange, self._attempt
+        if exchange is None or attempt is None or attempt.head is not None:
+            return
+        now, limits = self._clock(), exchange.limits
+        if now >= attempt.started + limits.attempt:
+            self._fail(AttemptTimeout(f"over {limits.attempt:g} s", sent=True))
+        elif now >= self._sent_at + limits.head:
+            exchange.cancel(DeadlineExceeded(f"no response head in {limits.head:g} s"))
+        else:
+            self._watch_time()
+
+    async def _give_up(self) -> None:
+        """Close, and see to it that nobody reads the request's body any more."""
+        pump, self._pump = self._pump, None
+        self.close()
+        if pump is not None:
+            await pump.stop()
+
+    def close(self) -> None:
+        """Close now; the endpoint's work for it ends. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._timer.close()
+            if self._pump is not None:
+                self._pump.scope.cancel()
+            self._close_stream()
+            self._release(self, False)
+            self._exchange = None
+
+    def _close_stream(self) -> None:
+        close = getattr(self.stream, "close", None)
+        if close is not None:
+            close()
+        else:  # a dial filter's own stream
+            self._side_tasks.close_soon(self.stream)
+
+    def __repr__(self) -> str:
+        if self._is_closed:
+            state = "closed"
+        else:
+            state = "active" if self._exchange is not None else "idle"
+        return f"<UpstreamConnection {state}>"
+
+
+class ResponseBody:
+    """A response's body that is still coming; reading it drives the connection."""
+
+    __slots__ = ("_connection", "_decoder", "_is_closed", "_keeps_alive")
+
+    def __init__(
+        self, connection: UpstreamConnection, decoder: h1.Decoder, keeps_alive: bool
+    ) -> None:
+        self._connection = connection
+        self._decoder = decoder
+        self._keeps_alive = keeps_alive
+        self._is_closed = False
+
+    @property
+    def length(self) -> int | None:
+        return self._decoder.length
+
+    @property
+    def trailers(self) -> Headers:
+        return self._decoder.trailers
+
+    def whole(self) -> Buffered | None:
+        """All of it, if its length is known and it is here; its connection is then free."""
+        length = self._decoder.length
+        if length is None or len(self._connection._reader) < length:
+            return None
+        data = self._decoder.decode(self._connection._reader)
+        self._connection._finish(self._keeps_alive)
+        return Buffered(data)
+
+    async def receive(self) -> bytes:
+        connection, decoder = self._connection, self._decoder
+        while not self._is_closed:
+            chunk = self._decode()
+            if decoder.is_done:
+                self._is_closed = True
+                connection._finish(self._keeps_alive)
+            if chunk or decoder.is_done:
+                return chunk
+            if not await connection.receive_body():
+                self._end_of_stream()
+        return b""
+
+    def _decode(self) -> bytes:
+        try:
+            return self._decoder.decode(self._connection._reader)
+        except h1.WireError as error:
+            self._abandon()
+            raise UpstreamProtocolError(str(error), sent=True) from error
+
+    def _end_of_stream(self) -> None:
+        is_whole = isinstance(self._decoder, h1.UntilClose)
+        self._abandon()
+        if not is_whole:
+            raise UpstreamReset("closed in the middle of its response", sent=True)
+
+    def _abandon(self) -> None:
+        self._is_closed = True
+        self._connection.close()
+
+    async def aclose(self) -> None:
+        """Drain what is short, known and here; otherwise the connection closes."""
+        if not self._is_closed and self.whole() is None:
+            self._connection.close()
+        self._is_closed = True
+
+
+class Tunnel:
+    """A stream with bytes that came before it was one."""
+
+    def __init__(self, stream: Stream, early: bytes) -> None:
+        self._stream = stream
+        self._early = early
+        self.tls = stream.tls
+        self.send_all = stream.send_all
+        self.send_eof = stream.send_eof
+        self.aclose = stream.aclose
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._early:
+            await trio.lowlevel.checkpoint()
+            end = len(self._early) if max_bytes is None else max_bytes
+            chunk, self._early = self._early[:end], self._early[end:]
+            return chunk
+        return await self._stream.receive_some(max_bytes)
+
+    async def peek(self, count: int, at_least: int = 1) -> bytes:
+        if len(self._early) >= at_least:
+            await trio.lowlevel.checkpoint()
+            return self._early[:count]
+        raise trio.BrokenResourceError("a tunnel can't be peeked past what came early")
+
+    async def start_tls(
+        self,
+        context: SSL.Context,
+        *,
+        server_side: bool,
+        server_name: str | None = None,
+    ) -> Stream:
+        raise trio.BrokenResourceError("TLS can't start behind bytes already read")
