@@ -42,8 +42,9 @@ class Split:
         return [*self.weights, *([self.of] if self.of else [])]
 
     def build(self, env: Env) -> RequestFilter:
-        names = [name for name, weight in self.weights.items() if weight]
-        edges = list(accumulate(self.weights[name] for name in names))
+        names = list(self.weights)
+        # Of equal edges bisect takes the last: a weight of 0 has no room before it.
+        edges = list(accumulate(self.weights.values()))
         total = edges[-1]
         draw = env.random.random
         of = self.of

@@ -213,6 +213,17 @@ async def test_an_answer_that_a_filter_replaced_is_not_the_attempts() -> None:
     }
 
 
+async def test_a_failed_attempt_keeps_its_error_whatever_the_client_was_sent() -> None:
+    kit = Kit()
+    request = await asked(kit, kit.ask(destination="reviews"))
+    attempted(kit, request, None, UpstreamReset())
+    kit.end(request, 503, Refused())
+
+    assert kit.counts("route_actual_response_total") == {
+        ("reviews", SERVER, "", "failure", "", "upstream reset"): 1
+    }
+
+
 async def test_nothing_of_the_clients_choosing_becomes_a_label() -> None:
     kit = Kit()
     request = kit.ask(

@@ -181,7 +181,6 @@ class TestKit:
         assert kit.counts("tulle_fair_c_total") == {}
         assert kit.decisions == {"refused": 1}
 
-
     def test_spans_are_kept(self) -> None:
         kit = Kit()
         kit.env.export(("span", 1))
