@@ -30,7 +30,7 @@ from meshfilters.errors import (
 )
 from meshfilters.exchange import Connection, Exchange, Limits, Outcome
 from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
-from proxy.codec import h1, h1_write
+from proxy.codec import h1
 from proxy.config.model import Http as HttpLimits
 from proxy.deadlines import Deadlines
 from proxy.downstream_body import RequestBody
@@ -199,7 +199,7 @@ class Session:
         self.server.refused(error)
         response = error_response(error, None)
         assert isinstance(response.body, Buffered)
-        head = h1_write.write_response(
+        head = h1.write_response(
             response.status,
             response.headers,
             response.body.length,
@@ -358,14 +358,14 @@ class Session:
         if body.length is None and head.is_http10:
             self._closes = True
         try:
-            written = h1_write.write_response(
+            written = h1.write_response(
                 response.status,
                 response.headers,
                 body.length,
                 is_bodiless=is_bodiless or (body.length is None and head.is_http10),
                 connection=self._connection_field(head),
             )
-        except h1_write.UnwritableHead as error:
+        except h1.UnwritableHead as error:
             await body.aclose()
             raise FilterFailed(str(error)) from error
         if type(body) is Buffered and body.is_whole:
@@ -398,9 +398,9 @@ class Session:
             self._sent += len(chunk)
             if length is not None and self._sent > length:
                 raise FilterFailed("a body longer than its length")
-            await self._write(h1_write.write_chunk(chunk) if is_chunked else chunk)
+            await self._write(h1.write_chunk(chunk) if is_chunked else chunk)
         if is_chunked:
-            await self._write(h1_write.write_last_chunk(body.trailers))
+            await self._write(h1.write_last_chunk(body.trailers))
         elif length is not None and self._sent != length:
             raise FilterFailed("a body shorter than its length")
 
@@ -413,13 +413,13 @@ class Session:
 
     async def _send_informational(self, status: int, headers: Headers) -> None:
         if self._status is None:
-            written = h1_write.write_response(status, headers, 0, is_bodiless=True)
+            written = h1.write_response(status, headers, 0, is_bodiless=True)
             await self._write(written)
 
     async def send_continue(self) -> None:
         """Ask the client for the body it is holding back (RFC 9110, 10.1.1)."""
         if self._status is None:
-            await self._write(h1_write.CONTINUE)
+            await self._write(h1.CONTINUE)
 
     async def _upgrade(self, response: Response) -> None:
         """Hand the connection over to the protocol that both sides agreed on."""
@@ -428,7 +428,7 @@ class Session:
         assert self.exchange is not None
         self._closes = True
         is_switch = response.status == 101
-        written = h1_write.write_response(
+        written = h1.write_response(
             response.status,
             response.headers,
             0,

@@ -24,7 +24,7 @@ from meshfilters.errors import (
 from meshfilters.exchange import Attempt, Exchange
 from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
 from meshfilters.stream import Stream
-from proxy.codec import h1, h1_write
+from proxy.codec import h1
 from proxy.config.model import Http
 from proxy.deadlines import Deadlines
 from proxy.side_tasks import SideTask, SideTasks
@@ -113,10 +113,10 @@ class UpstreamConnection:
     async def _send_request(self, request: Request, attempt: Attempt) -> None:
         body = request.body
         try:
-            head = h1_write.write_request(
+            head = h1.write_request(
                 request.method, request.target, attempt.headers, body.length
             )
-        except h1_write.UnwritableHead as error:
+        except h1.UnwritableHead as error:
             raise MeshError(f"a filter made a bad request: {error}") from error
         is_whole = type(body) is Buffered and body.is_whole
         data = head + body.data if type(body) is Buffered and is_whole else head
@@ -145,9 +145,9 @@ class UpstreamConnection:
         is_chunked = body.length is None
         try:
             while chunk := await body.receive():
-                await self._send(h1_write.write_chunk(chunk) if is_chunked else chunk)
+                await self._send(h1.write_chunk(chunk) if is_chunked else chunk)
             if is_chunked:
-                await self._send(h1_write.write_last_chunk(body.trailers))
+                await self._send(h1.write_last_chunk(body.trailers))
             self._sent_at = self._clock()
             self._watch_time()
         except (trio.BrokenResourceError, trio.ClosedResourceError):

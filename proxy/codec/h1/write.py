@@ -10,7 +10,7 @@ import re
 from http import HTTPStatus
 
 from meshfilters.message import Headers
-from proxy.codec.grammar import FIELDS, TOKEN
+from proxy.codec.h1.grammar import FIELDS, TOKEN
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -32,7 +32,7 @@ BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
 STARTS_LINE = re.compile(TOKEN + rb"{1,64}(?: [ -~]*)?\r?\Z")
 """What the first line may be so far."""
 
-VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/([0-9])\.([0-9])\r\n")
+VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/([0-9]\.[0-9])\r\n")
 
 HOST = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\])(?::[0-9]{1,5})?"
@@ -44,7 +44,7 @@ BAD_TARGET = re.compile(rb"#|%(?![0-9A-Fa-f]{2})|%00")
 
 ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?][!-~]*)?", re.IGNORECASE)
 
-AUTHORITY_PORT = re.compile(HOST.pattern.removesuffix(rb"?") + rb"\Z")
+AUTHORITY_PORT = re.compile(HOST.pattern.removesuffix(rb"?"))
 """CONNECT's target: a host, and a port (RFC 9110, 9.3.6)."""
 
 DECIMAL = re.compile(rb"[0-9]{1,18}")

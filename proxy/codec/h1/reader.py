@@ -1,0 +1,59 @@
+"""Bytes received and not yet consumed, and what is wrong with bytes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+
+class WireError(Exception):
+    """Bytes that are no message; ``status`` is what a client is to be told."""
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class HeadLimits(Protocol):
+    """Bounds of a head; ``proxy.config.model.Http`` has them."""
+
+    @property
+    def max_headers(self) -> int: ...
+    @property
+    def max_head(self) -> int: ...
+    @property
+    def max_target(self) -> int: ...
+
+
+@attrs.define(eq=False)
+class Reader:
+    """Received bytes; those before ``start`` are consumed."""
+
+    data: bytes = b""
+    start: int = 0
+
+    def feed(self, more: bytes) -> None:
+        """Append what was received."""
+        rest = self.data[self.start :] if self.start else self.data
+        self.data = rest + more if rest else more
+        self.start = 0
+
+    def take(self, count: int) -> bytes:
+        """Consume at most ``count`` bytes."""
+        start, data = self.start, self.data
+        if start == 0 and count >= len(data):
+            self.data = b""
+            return data
+        piece = data[start : start + count]
+        self.skip(len(piece))
+        return piece
+
+    def skip(self, count: int) -> None:
+        """Consume ``count`` bytes that are known to be here."""
+        self.start += count
+        if self.start == len(self.data):
+            self.data, self.start = b"", 0
+
+    def __len__(self) -> int:
+        return len(self.data) - self.start
