@@ -13,19 +13,15 @@ from typing import ClassVar, Literal
 import attrs
 
 from meshfilters.api import RequestFilter, Service
-from meshfilters.client_cert import forwarded_client_cert, visible_ascii
 from meshfilters.env import Env
-from meshfilters.exchange import Connection
 from meshfilters.message import Body, Buffered, Headers, Request, Response
 from meshfilters.spellings import Spellings, check_patterns
+from meshfilters.told import FOR, PROTO, Fields, Told, forwarded
 
 Mode = Literal["set", "append", "remove", "keep"]
 
 SPOKEN = ("l5d-client-id", "tulle-client-id", "x-forwarded-client-cert")
 """What no client may say, whatever ``strip`` says."""
-
-_FOR, _PROTO = b"x-forwarded-for", b"x-forwarded-proto"
-_REMEMBERED = 1024
 
 
 @attrs.frozen
@@ -50,9 +46,10 @@ class Identity:
     forwarded_proto: Mode = "set"
 
     def build(self, env: Env) -> RequestFilter:
-        unwanted = Spellings((*SPOKEN, _FOR.decode(), _PROTO.decode(), *self.strip))
-        told = _Told(self.by)
-        mode_for, mode_proto = self.forwarded_for, self.forwarded_proto
+        unwanted = Spellings((*SPOKEN, FOR.decode(), PROTO.decode(), *self.strip))
+        modes = {FOR: self.forwarded_for, PROTO: self.forwarded_proto}
+        told = Told(self.by, [name for name in modes if modes[name] == "set"])
+        heard = [name for name in modes if modes[name] in ("append", "keep")]
 
         async def identity(
             request: Request, inner: Service[Request, Response], /
@@ -64,40 +61,19 @@ class Identity:
                 fields = [field for field in fields if field[0] not in unwanted]
             if b"connection" in headers.index:
                 fields = _without_nominations(fields, unwanted)
-            fields = [
-                *fields,
-                *told.about(connection),
-                *_forwarded(_FOR, mode_for, headers, _address(connection)),
-                *_forwarded(_PROTO, mode_proto, headers, _scheme(connection)),
-            ]
+            fields = fields + told.about(connection)
+            for name in heard:
+                values = headers.getall(name)
+                if modes[name] == "append":
+                    values += forwarded(name, connection)
+                if values:
+                    fields.append((name, b", ".join(values)))
             body = request.body
             if type(body) is not Buffered or body.trailers:
                 body = _Cleaned(body, unwanted)
             return await inner(request.with_(headers=Headers(fields), body=body))
 
         return identity
-
-
-class _Told:
-    """What is said of a certificate, made once for each."""
-
-    def __init__(self, by: str | None) -> None:
-        self._by = by
-        self._known: dict[str, tuple[tuple[bytes, bytes], ...]] = {}
-
-    def about(self, connection: Connection) -> tuple[tuple[bytes, bytes], ...]:
-        peer = connection.tls.peer if connection.tls is not None else None
-        if peer is None:
-            return ()
-        fields = self._known.get(peer.sha256)
-        if fields is None:
-            if len(self._known) == _REMEMBERED:
-                self._known.clear()
-            fields = self._known[peer.sha256] = (
-                (b"l5d-client-id", visible_ascii(peer.identity)),
-                (b"x-forwarded-client-cert", forwarded_client_cert(peer, self._by)),
-            )
-        return fields
 
 
 class _Cleaned:
@@ -125,9 +101,7 @@ class _Cleaned:
         await self._body.aclose()
 
 
-def _without_nominations(
-    fields: list[tuple[bytes, bytes]], unwanted: Spellings
-) -> list[tuple[bytes, bytes]]:
+def _without_nominations(fields: Fields, unwanted: Spellings) -> Fields:
     kept = []
     for name, value in fields:
         if name.lower() == b"connection":
@@ -137,21 +111,3 @@ def _without_nominations(
                 continue
         kept.append((name, value))
     return kept
-
-
-def _forwarded(
-    name: bytes, mode: Mode, headers: Headers, own: bytes
-) -> tuple[tuple[bytes, bytes], ...]:
-    values = headers.getall(name) if mode in ("append", "keep") else []
-    if own and mode in ("append", "set"):
-        values.append(own)
-    return ((name, b", ".join(values)),) if values else ()
-
-
-def _address(connection: Connection) -> bytes:
-    """The client's address without its port; empty on a UNIX socket."""
-    return connection.client.rpartition(":")[0].strip("[]").encode()
-
-
-def _scheme(connection: Connection) -> bytes:
-    return b"http" if connection.tls is None else b"https"

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from meshfilters.api import chain
-from meshfilters.identity import Identity, Mode, _Told
+from meshfilters.identity import Identity, Mode
 from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, Kit, check_filter, read
 
@@ -227,17 +227,20 @@ async def test_a_header_that_was_stripped_is_counted() -> None:
     assert kit.decisions == {"stripped": 1}
 
 
-def test_it_remembers_only_so_many_certificates() -> None:
-    told = _Told(None)
-    connection = Kit().ask(peer=WEB).exchange.connection
-    assert connection.tls is not None
-    assert connection.tls.peer is not None
-    for number in range(1500):
-        peer = attrs.evolve(connection.tls.peer, sha256=f"{number:064x}")
-        tls = attrs.evolve(connection.tls, peer=peer)
-        told.about(attrs.evolve(connection, tls=tls))
+async def test_clients_of_one_address_are_told_apart() -> None:
+    kit = Kit("identity")
+    upstream = kit.script(*(Response(200) for _ in range(3)))
+    service = chain([Identity().build(kit.env)], upstream)
+    requests = [kit.ask(), kit.ask(peer=WEB), kit.ask(peer=WEB)]
+    tls = requests[1].exchange.connection.tls
+    assert tls is not None
+    requests[1].exchange.connection.tls = attrs.evolve(tls, peer=None)
+    for request in requests:
+        await service(request)
 
-    assert len(told._known) <= 1024
+    names = (b"x-forwarded-proto", b"l5d-client-id")
+    told = [[each.headers.get(name) for name in names] for each in upstream.requests]
+    assert told == [[b"http", None], [b"https", None], [b"https", WEB.encode()]]
 
 
 async def test_it_does_what_every_filter_must_do() -> None:
