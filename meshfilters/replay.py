@@ -8,11 +8,14 @@ is forgotten: it *is spilled*, and no further reader may start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
 
 import trio
 
 from meshfilters.message import Body, Headers
+
+CUT = "this try's body was closed"
+"""Raised and not b"": a body cut short must not look like a whole one."""
 
 
 class Replay:
@@ -37,8 +40,15 @@ class Replay:
         Closing it leaves the source open for the next.
         """
         assert not self.is_spilled, "what was kept is gone"
-        self._reader = _Reader(self, tuple(self._kept))
+        self._reader = _Reader(self, deque(self._kept))
         return self._reader
+
+    def cut(self) -> None:
+        """Let the reader have nothing more, from now on: another will be started.
+
+        What still comes in answer to a call of its own is kept for the next.
+        """
+        self._reader = None
 
     async def release(self) -> None:
         """Nobody will start again: keep no more, and let closing reach the source."""
@@ -47,14 +57,19 @@ class Replay:
         if self._reader is None:
             await self.source.aclose()
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, reader: _Reader) -> bytes:
         chunk = await self.source.receive()
+        is_late = self._reader is not reader
         if chunk and not self.is_spilled:
             self._room -= len(chunk)
-            if self._room < 0:
+            if self._room < 0 and not is_late:
                 self._spill()
             else:
                 self._kept.append(chunk)
+        if is_late:
+            if chunk and self._reader is not None:
+                self._reader.again.append(chunk)
+            raise trio.ClosedResourceError(CUT)
         return chunk
 
     async def _close(self, reader: _Reader) -> None:
@@ -77,12 +92,13 @@ class Replay:
 class _Reader:
     """One attempt's view: what was kept, then the source."""
 
-    __slots__ = ("_again", "_replay", "trailers")
+    __slots__ = ("_replay", "again", "trailers")
 
-    def __init__(self, replay: Replay, kept: tuple[bytes, ...]) -> None:
+    def __init__(self, replay: Replay, kept: deque[bytes]) -> None:
         self.trailers = Headers()
+        self.again = kept
+        """What is handed out before the source is asked."""
         self._replay = replay
-        self._again: Iterator[bytes] = iter(kept)
 
     @property
     def length(self) -> int | None:
@@ -91,11 +107,10 @@ class _Reader:
     async def receive(self) -> bytes:
         replay = self._replay
         if replay._reader is not self:
-            # Not b"": a body cut short must not look like a whole one.
-            raise trio.ClosedResourceError("this try's body was closed")
-        for chunk in self._again:
-            return chunk
-        chunk = await replay._receive()
+            raise trio.ClosedResourceError(CUT)
+        if self.again:
+            return self.again.popleft()
+        chunk = await replay._receive(self)
         if not chunk:
             # A copy, so that what an attempt's filters edit stays that attempt's.
             self.trailers = replay.source.trailers.copy()

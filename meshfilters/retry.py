@@ -108,6 +108,8 @@ class _Retrying:
                 pause = self._pause(original, replay, retries, response)
                 if pause is None:
                     return response
+                if replay is not None:
+                    replay.cut()
                 await response.body.aclose()
             await trio.sleep(pause)
             retries += 1

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
-from meshfilters.message import Buffered, Headers
+from meshfilters.message import Body, Buffered, Headers
 from meshfilters.replay import Replay
-from meshfilters.testing import Chunks, read
+from meshfilters.testing import Chunks, Fields, read
 
 TRAILERS = [(b"grpc-status", b"0")]
 
@@ -160,6 +161,66 @@ async def test_a_reader_cut_off_by_the_next_is_not_at_its_end() -> None:
     with pytest.raises(trio.ClosedResourceError):
         await first.receive()
     assert await read(second) == b"ab"
+
+
+class Slow(Chunks):
+    """Hands out its chunks when told."""
+
+    def __init__(self, *chunks: bytes, trailers: Fields = ()) -> None:
+        super().__init__(*chunks, trailers=trailers)
+        self.sender, self._receiver = trio.open_memory_channel[None](10)
+
+    async def receive(self) -> bytes:
+        await self._receiver.receive()
+        return await super().receive()
+
+
+async def receive_late(reader: Body) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        await reader.receive()
+
+
+async def test_a_chunk_that_comes_after_the_cut_is_kept_for_the_next() -> None:
+    source = Slow(b"a", b"b")
+    replay = Replay(source, keep=0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive_late, replay.start())
+        await trio.testing.wait_all_tasks_blocked()
+        replay.cut()
+        source.sender.send_nowait(None)
+    source.sender.send_nowait(None)
+    source.sender.send_nowait(None)
+
+    assert not replay.is_spilled
+    assert await read(replay.start()) == b"ab"
+
+
+async def test_a_chunk_that_comes_after_the_next_was_started_is_not_lost() -> None:
+    source = Slow(b"a", b"b")
+    replay = Replay(source, keep=10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive_late, replay.start())
+        await trio.testing.wait_all_tasks_blocked()
+        second = replay.start()
+        source.sender.send_nowait(None)
+    source.sender.send_nowait(None)
+    source.sender.send_nowait(None)
+
+    assert await read(second) == b"ab"
+
+
+async def test_an_end_that_comes_after_the_cut_is_the_next_ones_too() -> None:
+    source = Slow(trailers=TRAILERS)
+    replay = Replay(source, keep=10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive_late, replay.start())
+        await trio.testing.wait_all_tasks_blocked()
+        second = replay.start()
+        source.sender.send_nowait(None)
+    source.sender.send_nowait(None)
+
+    assert await read(second) == b""
+    assert second.trailers == Headers(TRAILERS)
 
 
 async def test_closing_a_reader_leaves_the_source_open_for_the_next() -> None:

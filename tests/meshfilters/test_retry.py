@@ -296,6 +296,31 @@ async def test_the_rest_of_a_body_streams_after_the_answer() -> None:
     assert source.is_closed
 
 
+async def test_a_try_whose_response_was_dropped_reads_no_more_of_the_body() -> None:
+    kit = Kit()
+    tries: list[Body] = []
+
+    async def upstream(request: Request, /) -> Response:
+        tries.append(request.body)
+        return Response(503, body=Closing(tries[0]) if len(tries) == 1 else EMPTY)
+
+    await wrapped(kit, upstream, Retry(retries=1))(kit.ask(b"PUT", body=Chunks(b"a")))
+
+    assert await read(tries[1]) == b"a"
+
+
+class Closing(Chunks):
+    """A response's body; at its closing the request is still being read."""
+
+    def __init__(self, request: Body) -> None:
+        super().__init__(b"x")
+        self.request = request
+
+    async def aclose(self) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await self.request.receive()
+
+
 async def test_an_upstream_that_wants_no_more_of_a_body_stops_the_client() -> None:
     kit = Kit()
     source = Chunks(b"a", b"b")
