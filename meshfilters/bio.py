@@ -6,6 +6,7 @@ it cheaper in ``proxy.tls_stream``.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -47,7 +48,9 @@ class BioStream:
         try:
             await self._drive(self._connection.do_handshake)
         except (SSL.Error, openssl.NoProtocol) as error:
-            await self._flush()
+            # The peer may be gone already; what broke the handshake came before that.
+            with contextlib.suppress(trio.BrokenResourceError):
+                await self._flush()
             raise openssl.broken(self._connection, error) from error
         await self._flush()
         self.tls = openssl.facts(self._connection)

@@ -141,9 +141,7 @@ def describe(error: Exception) -> str:
             return "the peer closed without ending its TLS"
         return os.strerror(number)
     reasons = error.args[0] if error.args else None
-    if isinstance(reasons, list) and reasons:
-        return str(reasons[-1][-1])
-    return str(error) or "the TLS is broken"
+    return str(reasons[-1][-1]) if reasons else "the TLS is broken"
 
 
 def _context(method: int, material: Material, minimum: float) -> SSL.Context:

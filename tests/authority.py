@@ -100,7 +100,9 @@ class Authority:
     def intermediate(self, *, path_length: int | None = None) -> Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         extensions = [(x509.BasicConstraints(ca=True, path_length=path_length), True)]
-        made = _sign(self, "intermediate", key, -60, 3600, extensions)
+        # Not its issuer's name: such a one would not count in the path's length.
+        name = f"intermediate {len(self.chain) + 1}"
+        made = _sign(self, name, key, -60, 3600, extensions)
         return Authority(made, key, (made, *self.chain))
 
 

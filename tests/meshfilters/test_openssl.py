@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from OpenSSL import SSL
+
+from meshfilters import openssl
+from meshfilters.certificates import Material
+from tests.authority import API, WEB, root
+
+ROOT = root()
+SERVER = ROOT.issue(uris=[API], dns=["api.test"])
+CLIENT = ROOT.issue(uris=[WEB])
+SERVERS = Material((SERVER.certificate,), SERVER.key, (ROOT.certificate,))
+CLIENTS = Material((CLIENT.certificate,), CLIENT.key, (ROOT.certificate,))
+
+
+def server_context(minimum: float = 1.3) -> SSL.Context:
+    return openssl.server_context(
+        SERVERS, minimum=minimum, alpn=("http/1.1",), is_client_required=True
+    )
+
+
+def client_context(minimum: float = 1.3) -> SSL.Context:
+    return openssl.client_context(CLIENTS, minimum=minimum, alpn=("http/1.1",))
+
+
+def ends(
+    servers: SSL.Context, clients: SSL.Context
+) -> tuple[SSL.Connection, SSL.Connection]:
+    server = openssl.connection(servers, None, server_side=True, server_name=None)
+    client = openssl.connection(
+        clients, None, server_side=False, server_name="api.test"
+    )
+    return client, server
+
+
+def shake(client: SSL.Connection, server: SSL.Connection) -> int:
+    """Carry bytes to and fro until both ends are done; how many the server sent."""
+    sent = 0
+    for _ in range(4):
+        step(client.do_handshake)
+        carry(client, server)
+        step(server.do_handshake)
+        sent += carry(server, client)
+    return sent
+
+
+def step(call: Callable[[], object]) -> None:
+    with contextlib.suppress(SSL.WantReadError):
+        call()
+
+
+def carry(here: SSL.Connection, there: SSL.Connection) -> int:
+    try:
+        return there.bio_write(here.bio_read(1 << 16))
+    except SSL.WantReadError:
+        return 0
+
+
+def test_the_key_exchange_is_safe_from_quantum_computers() -> None:
+    client, server = ends(server_context(), client_context())
+    shake(client, server)
+
+    assert client.get_group_name() == "X25519MLKEM768"
+    assert openssl.facts(server).version == "TLSv1.3"
+
+
+def test_tls_1_2_keeps_forward_secrecy() -> None:
+    clients = client_context(1.2)
+    clients.set_max_proto_version(SSL.TLS1_2_VERSION)
+    client, server = ends(server_context(1.2), clients)
+    shake(client, server)
+
+    assert openssl.facts(server).version == "TLSv1.2"
+    assert openssl.facts(server).cipher.startswith("ECDHE-ECDSA-")
+
+
+def test_tls_1_2_is_refused_unless_allowed() -> None:
+    clients = client_context(1.2)
+    clients.set_max_proto_version(SSL.TLS1_2_VERSION)
+    client, server = ends(server_context(), clients)
+
+    with pytest.raises(SSL.Error, match="unsupported protocol"):
+        shake(client, server)
+
+
+@pytest.mark.parametrize("minimum", [1.2, 1.3])
+def test_no_session_is_taken_up_again(minimum: float) -> None:
+    servers, clients = server_context(minimum), client_context(minimum)
+    if minimum == 1.2:
+        clients.set_max_proto_version(SSL.TLS1_2_VERSION)
+    client, server = ends(servers, clients)
+    whole = shake(client, server)
+    server.send(b"x")
+    carry(server, client)
+    assert client.recv(1) == b"x"
+    session = client.get_session()
+    assert session is not None
+
+    # The first two ends stay: freed without a goodbye, they would end the session.
+    again, taker = ends(servers, clients)
+    again.set_session(session)
+
+    # Taken up again, it would do without the certificate's 500 bytes.
+    assert shake(again, taker) > whole - 100
+    assert openssl.facts(taker).peer is not None
+
+
+def test_renegotiation_is_refused() -> None:
+    clients = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    clients.set_max_proto_version(SSL.TLS1_2_VERSION)
+    servers = openssl.server_context(
+        Material((SERVER.certificate,), SERVER.key),
+        minimum=1.2,
+        alpn=(),
+        is_client_required=False,
+    )
+    client, server = ends(servers, clients)
+    shake(client, server)
+
+    client.renegotiate()
+    step(client.do_handshake)
+    carry(client, server)
+    step(lambda: server.recv(1))
+    carry(server, client)
+
+    with pytest.raises(SSL.Error, match="no renegotiation"):
+        client.do_handshake()
+    assert server.total_renegotiations() == 0
+
+
+def test_the_systems_roots_are_used_where_none_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(ROOT.write(tmp_path)))
+    clients = openssl.client_context(Material(), minimum=1.3, alpn=())
+    servers = openssl.server_context(
+        Material((SERVER.certificate,), SERVER.key),
+        minimum=1.3,
+        alpn=(),
+        is_client_required=False,
+    )
+    client, server = ends(servers, clients)
+    shake(client, server)
+
+    peer = openssl.facts(client).peer
+    assert peer is not None
+    assert peer.identity == API
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SSL.SysCallError(-1, "Unexpected EOF"), "closed without ending its TLS"),
+        (SSL.SysCallError(errno.ECONNRESET, "ECONNRESET"), "Connection reset by peer"),
+        (SSL.Error([("SSL routines", "", "bad record")]), "bad record"),
+        (SSL.Error([]), "the TLS is broken"),
+        (SSL.Error(), "the TLS is broken"),
+    ],
+)
+def test_errors_are_said_in_a_line(error: Exception, said: str) -> None:
+    assert said in openssl.describe(error)
