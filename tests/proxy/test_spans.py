@@ -298,6 +298,16 @@ def test_an_endpoint_that_cannot_be_one_is_refused(
         SpanSender(Tracing(endpoint=endpoint), drop=dropped.append)
 
 
+def test_grpc_is_spoken_when_it_is_asked_for(dropped: list[int]) -> None:
+    tracing = Tracing(endpoint=dead_endpoint(), protocol="grpc")
+    sender = SpanSender(tracing, drop=dropped.append)
+    sender.offer(SERVER)
+    sender.close(0)
+
+    assert sender.statistics()["exported"] == 0
+    assert sum(dropped) == 1
+
+
 def test_grpc_without_its_extra_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch, dropped: list[int]
 ) -> None:
