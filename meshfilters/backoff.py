@@ -15,9 +15,9 @@ from meshfilters.message import Headers
 class BackOff:
     """Wait anything between 0 and a span that doubles with each retry (full jitter)."""
 
-    base: float = attrs.field(default=0.025, validator=gt(0))
+    base: float = attrs.field(default=0.025, validator=gt(0.0))
     """Seconds the first retry waits at most (Linkerd: 25 ms)."""
-    max: float = attrs.field(default=0.25, validator=gt(0))
+    max: float = attrs.field(default=0.25, validator=gt(0.0))
     """Seconds any retry waits at most (Linkerd: 250 ms)."""
 
     def draw(self, random: Random, retry: int) -> float:

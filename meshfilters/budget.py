@@ -20,11 +20,11 @@ SLOTS = 10
 class BudgetSize:
     """Retries allowed: a share of recent requests, and a few whatever their number."""
 
-    ratio: float = attrs.field(default=0.2, validator=ge(0))
+    ratio: float = attrs.field(default=0.2, validator=ge(0.0))
     """Retries for each request."""
-    min_per_second: float = attrs.field(default=10.0, validator=ge(0))
+    min_per_second: float = attrs.field(default=10.0, validator=ge(0.0))
     """Retries allowed when there are few requests; shared out over the workers."""
-    window: float = attrs.field(default=10.0, validator=gt(0))
+    window: float = attrs.field(default=10.0, validator=gt(0.0))
     """Seconds for which requests and retries are remembered."""
 
 

@@ -20,11 +20,11 @@ class Timeout:
     An upgraded connection drops ``request`` and keeps ``idle``.
     """
 
-    request: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    request: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
     """From its start to the last byte of the response, over all its retries."""
-    head: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    head: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
     """From the request sent in full to the head of the response, for each attempt."""
-    idle: float | None = attrs.field(default=300.0, validator=optional(gt(0)))
+    idle: float | None = attrs.field(default=300.0, validator=optional(gt(0.0)))
     """Without a byte either way (Envoy's default for a stream: 5 minutes)."""
 
     def __attrs_post_init__(self) -> None:
