@@ -57,7 +57,8 @@ def _line(installed: Installed) -> str:
     try:
         doc = inspect.getdoc(installed.load()) or ""
     except BrokenFilter as error:
-        doc = f"BROKEN: {error}: {error.__cause__}" if error.__cause__ else str(error)
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        doc = f"BROKEN: {error}{cause}"
     first = doc.partition("\n")[0]
     return f"{first} [{installed.distribution}]"
 
@@ -80,7 +81,7 @@ def _tell(installed: Installed) -> Iterator[str]:
     if where:
         with formatter.section("Order"):
             formatter.write_dl(where)
-    yield f"\n{formatter.getvalue()}".rstrip() if rows or where else "It has no keys."
+    yield f"\n{formatter.getvalue().strip() or 'It has no keys.'}"
 
 
 def _key(key: Key) -> str:

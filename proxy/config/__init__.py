@@ -1,6 +1,6 @@
 """The configuration: its model, its file, and everything that can be wrong with it."""
 
-from proxy.config.load import load, parse, read_text
+from proxy.config.loader import load, parse, read_text
 from proxy.config.problems import ConfigErrors, Problem
 from proxy.config.render import default_config
 

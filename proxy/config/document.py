@@ -12,10 +12,13 @@ import math
 import attrs
 import yaml
 from yaml.constructor import SafeConstructor
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from proxy.config.problems import Path, Problem, dotted
 
+MAX_DEPTH = 50
+TOO_DEEP = f"nested too deeply: expected at most {MAX_DEPTH} levels"
 MAX_VALUES = 200_000
 """Aliases can stand for more values than memory holds ("a billion laughs")."""
 
@@ -53,6 +56,18 @@ def written(scalar: object) -> str:
     return str(scalar).lower() if isinstance(scalar, bool) else str(scalar)
 
 
+def _is_deep(text: str) -> bool:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+    return False
+
+
 class Document:
     """A file's values by path, and the problems found in them so far."""
 
@@ -62,12 +77,13 @@ class Document:
         self.values: dict[Path, Value] = {}
         self.root: Value | None = None
         try:
+            # Composing recurses, in libyaml until the stack is gone; parsing does not.
+            if _is_deep(text):
+                self._add(0, (), "", TOO_DEEP)
+                return
             node = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
             self._unreadable(error)
-            return
-        except RecursionError:
-            self._add(0, (), "", "nested too deeply to be read")
             return
         if node is None:
             self._add(0, (), "", "the file is empty: expected listeners and services")
@@ -111,7 +127,9 @@ class Document:
         self, node: Node, path: Path, line: int, around: frozenset[int]
     ) -> Value:
         content: object = None
-        if id(node) in around:
+        if len(path) > MAX_DEPTH:
+            self._add(line, path[:1], "", TOO_DEEP)
+        elif id(node) in around:
             self._add(line, path, "", "an alias of what it stands in")
         elif len(self.values) >= MAX_VALUES:
             if len(self.values) == MAX_VALUES:

@@ -216,7 +216,8 @@ def _draft(cls: type, made: Mapping[str, object]) -> object:
 
 def _unknown(key: object, known: Mapping[str, object]) -> str:
     near = nearest(str(key), known)
-    return f"unknown key{near or '; the keys here are ' + ', '.join(known)}"
+    keys = f"the keys here are {', '.join(known)}" if known else "there are none here"
+    return f"unknown key{near or '; ' + keys}"
 
 
 def _typed(options: tuple[object, ...]) -> list[tuple[type, object]]:

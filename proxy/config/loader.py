@@ -143,15 +143,14 @@ class _Loader:
         addresses = tuple(each for each in read if each is not None)
         return addresses if addresses or not several else None
 
-    def _to(self, value: Value) -> str | ByHost:
+    def _to(self, value: Value) -> str | ByHost | None:
         match value.content:
             case str(name):
                 return name
             case {"by": Value(content="host"), **rest} if not rest:
-                pass
-            case _:
-                self._document.complain(value, f"expected {TO}")
-        return ByHost()
+                return ByHost()
+        self._document.complain(value, f"expected {TO}")
+        return None
 
     def _chain(self, level: Level, value: Value) -> tuple[Placed, ...]:
         if not isinstance(value.content, list):
