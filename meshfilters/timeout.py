@@ -12,6 +12,10 @@ from meshfilters.exchange import Outcome
 from meshfilters.message import Request, Response
 
 
+IDLE: float | None = 300.0
+"""Envoy's default for a stream: 5 minutes."""
+
+
 @attrs.frozen
 class Timeout:
     """End a request that takes longer than these seconds with 504.
@@ -24,8 +28,8 @@ class Timeout:
     """From its start to the last byte of the response, over all its retries."""
     head: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
     """From the request sent in full to the head of the response, for each attempt."""
-    idle: float | None = attrs.field(default=300.0, validator=optional(gt(0.0)))
-    """Without a byte either way (Envoy's default for a stream: 5 minutes)."""
+    idle: float | None = attrs.field(default=IDLE, validator=optional(gt(0.0)))
+    """Without a byte either way; set unless it is null."""
 
     def __attrs_post_init__(self) -> None:
         if not self._limits():

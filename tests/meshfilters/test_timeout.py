@@ -18,7 +18,9 @@ async def test_it_does_what_every_filter_must() -> None:
 async def test_limits_are_put_on_the_exchange_and_others_left_alone() -> None:
     kit = Kit()
     request = kit.ask()
-    service = chain([Timeout(head=5, idle=None).build(kit.env)], kit.script(Response(200)))
+    service = chain(
+        [Timeout(head=5, idle=None).build(kit.env)], kit.script(Response(200))
+    )
 
     await service(request)
 
@@ -67,6 +69,16 @@ async def test_a_limit_that_ran_out_is_counted_and_other_ends_are_not() -> None:
         kit.end(request, error=error)
 
     assert kit.decisions == {"ran_out": 1}
+
+
+async def test_idle_is_limited_unless_told() -> None:
+    kit = Kit()
+    request = kit.ask()
+
+    await chain([Timeout().build(kit.env)], kit.script(Response(200)))(request)
+
+    limits = request.exchange.limits
+    assert (limits.request, limits.head, limits.idle) == (math.inf, math.inf, 300)
 
 
 def test_one_limit_at_least_must_be_set() -> None:
