@@ -113,11 +113,10 @@ def _listener(listener: Listener, config: Config, path: Path) -> Found:
     if listener.address == ():
         yield (*path, "address"), "expected at least one address"
     if isinstance(listener.to, str):
-        service = config.services.get(listener.to)
-        if listener.to not in config.services:
+        if listener.to in config.services:
+            yield from _loop(listener, config.services[listener.to], path)
+        else:
             yield (*path, "to"), _no_service(listener.to, config.services)
-        elif service is not None:
-            yield from _loop(listener, service, path)
     elif listener.to == ByHost() and listener.protocol != "http1":
         yield (*path, "to"), "by: host needs protocol http1: plain TCP names no host"
     if listener.request and listener.protocol != "http1":

@@ -13,7 +13,7 @@ import attrs
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.events import CollectionEndEvent, CollectionStartEvent
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from proxy.config.problems import Path, Problem, dotted
 
@@ -146,14 +146,14 @@ class Document:
                 )
                 for index, each in enumerate(node.value)
             ]
-        elif isinstance(node, MappingNode):
+        else:
             content = self._map(node, path, around | {id(node)})
         value = Value(path, line, content)
         self.values[path] = value
         return value
 
     def _map(
-        self, node: MappingNode, path: Path, around: frozenset[int]
+        self, node: Node, path: Path, around: frozenset[int]
     ) -> dict[object, Value]:
         found: dict[object, Value] = {}
         for key_node, value_node in node.value:

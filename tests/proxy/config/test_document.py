@@ -178,3 +178,12 @@ def test_a_problem_of_a_file_without_values_has_no_line() -> None:
     read.complain_at(("a",), "missing")
 
     assert str(read.problems[-1]) == "mesh.yaml: a: missing"
+
+
+def test_a_problem_of_a_value_is_told_with_what_was_found() -> None:
+    read = Document("a: {b: 1}\n", "mesh.yaml")
+    read.complain(read.values["a",], "expected 2", detail="why", broken=True)
+    [problem] = read.problems
+
+    assert str(problem) == "mesh.yaml:1: a: a map: expected 2\nwhy"
+    assert problem.is_broken_filter

@@ -147,7 +147,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_lines() -> None:
         '10: listeners.in.request[0].timeout.head: "ten": expected a number or null',
         "10: listeners.in.request[0].timeout.rquest: 3: unknown key; "
         "did you mean request?",
-        "10: listeners.in.request[0].timeout.idle: -1: must be > 0",
+        "10: listeners.in.request[0].timeout.idle: -1: must be > 0.0",
         '11: listeners.in.request[1]: "metrics": metrics must be listed before '
         "timeout: a request that timed out is still counted",
         "12: listeners.in.request[2].split: a map: no service is named ap; "
