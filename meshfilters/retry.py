@@ -37,7 +37,9 @@ class Retry:
         validator=deep_iterable(matches_re(r"[A-Z-]+")),
     )
     """What may be sent twice; RFC 9110's idempotent methods."""
-    attempt_timeout: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
+    attempt_timeout: float | None = attrs.field(
+        default=None, validator=optional(gt(0.0))
+    )
     """Seconds until a try without the head of a response is given up."""
     keep: int = attrs.field(default=64 * 1024, validator=ge(0))
     """Bytes of a request's body kept to be sent again (Linkerd: 64 KiB)."""

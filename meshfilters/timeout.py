@@ -11,7 +11,6 @@ from meshfilters.errors import DeadlineExceeded
 from meshfilters.exchange import Outcome
 from meshfilters.message import Request, Response
 
-
 IDLE: float | None = 300.0
 """Envoy's default for a stream: 5 minutes."""
 
