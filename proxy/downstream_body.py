@@ -10,6 +10,7 @@ import trio
 from meshfilters.errors import BadRequest, ClientGone
 from meshfilters.message import Buffered, Headers
 from proxy.codec.h1 import Decoder, Reader, WireError
+from proxy.respond import PROXY
 
 
 class Client(Protocol):
@@ -76,6 +77,7 @@ class RequestBody:
         if length is None or len(reader) < length:
             return None
         self.received = length
+        self._expects_continue = False
         return Buffered(self._decoder.decode(reader))
 
     async def receive(self) -> bytes:
@@ -105,11 +107,11 @@ class RequestBody:
             chunk = self._decoder.decode(self._client.reader)
         except WireError as error:
             self.is_closed = True
-            raise BadRequest(str(error), status=error.status) from error
+            raise _refused(str(error), error.status) from error
         self.received += len(chunk)
         if self._limit is not None and self.received > self._limit:
             self.is_closed = True
-            raise BadRequest(f"body over {self._limit} bytes", status=413)
+            raise _refused(f"body over {self._limit} bytes", 413)
         return chunk
 
     async def aclose(self) -> None:
@@ -134,3 +136,9 @@ class RequestBody:
         except WireError:
             return False
         return self._decoder.is_done
+
+
+def _refused(detail: str, status: int) -> BadRequest:
+    error = BadRequest(detail, status=status)
+    error.by = PROXY
+    return error

@@ -153,7 +153,8 @@ class Session:
             try:
                 head = await self._next_head()
             except h1.WireError as error:
-                await self._refuse(BadRequest(str(error), status=error.status))
+                refusal = BadRequest(str(error), status=error.status)
+                await self._refuse(refusal, is_head=error.method == b"HEAD")
                 return
             if head is None:
                 return
@@ -194,7 +195,7 @@ class Session:
         # The scope may have fired for an exchange that ended just before.
         return self._cut is None and not self._is_idle and not self._closes
 
-    async def _refuse(self, error: MeshError) -> None:
+    async def _refuse(self, error: MeshError, *, is_head: bool = False) -> None:
         """Answer what never became an exchange, and close."""
         self.server.refused(error)
         response = error_response(error, None)
@@ -206,7 +207,7 @@ class Session:
             connection=b"Connection: close\r\n",
         )
         with trio.move_on_after(FAREWELL):
-            await self._send(head + response.body.data)
+            await self._send(head if is_head else head + response.body.data)
             await self._linger()
 
     async def _linger(self) -> None:
@@ -232,7 +233,9 @@ class Session:
         self._status = self._head_at = self._trailers = None
         self._sent = 0
         exchange = Exchange(self.connection, now, Limits(), self)
-        if not head.is_http10:
+        if head.is_http10:
+            exchange.version = "1.0"
+        else:
             exchange.informational = self._send_informational
         self.exchange = exchange
         pipeline = server.pipeline

@@ -14,6 +14,7 @@ from proxy.config.address import Unix, parse_address
 from proxy.config.check import check, check_destinations, check_files
 from proxy.config.document import Document, Value
 from proxy.config.filters import BrokenFilter, Registry, UnknownFilter
+from proxy.config.inherit import inherit
 from proxy.config.model import ByHost, Config, Level, Listener, Placed, Service
 from proxy.config.problems import ConfigErrors, Problem
 from proxy.config.structure import Hook, Reader
@@ -57,7 +58,7 @@ def parse(text: str, path: Path) -> Config:
     config = _Loader(document, path.parent).config()
     if document.problems or config is None:
         raise ConfigErrors(sorted(document.problems, key=lambda each: each.line))
-    return config
+    return inherit(config)
 
 
 class _Loader:

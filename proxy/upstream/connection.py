@@ -181,8 +181,8 @@ class UpstreamConnection:
             elif head.status >= 200:
                 return head
             elif head.status == 101:
-                if b"upgrade" not in request.headers.index:
-                    raise UpstreamProtocolError("101 without an upgrade", sent=True)
+                if not _is_offered(head.headers, request.headers):
+                    raise UpstreamProtocolError("101 to what was not asked", sent=True)
                 return head
             else:
                 informational += 1
@@ -310,6 +310,13 @@ class UpstreamConnection:
         else:
             state = "active" if self._exchange is not None else "idle"
         return f"<UpstreamConnection {state}>"
+
+
+def _is_offered(switched: Headers, asked: Headers) -> bool:
+    """Whether the protocol of a 101 is one the client would switch to."""
+    chosen = switched.index.get(b"upgrade", b"").lower()
+    offered = asked.index.get(b"upgrade", b"").lower().split(b",")
+    return bool(chosen) and chosen in (each.strip() for each in offered)
 
 
 class ResponseBody:

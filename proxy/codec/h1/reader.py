@@ -13,6 +13,8 @@ class WireError(Exception):
     def __init__(self, detail: str, status: int = 400) -> None:
         super().__init__(detail)
         self.status = status
+        self.method = b""
+        """Of the request it was found in, when the line had been read."""
 
 
 class HeadLimits(Protocol):

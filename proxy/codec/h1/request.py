@@ -64,7 +64,7 @@ def read_request(reader: Reader, limits: HeadLimits) -> RequestHead | None:
     if data.startswith(b"\r\n", start):
         start += 2  # one empty line is tolerated (RFC 9112, 2.2)
     end = data.find(b"\r\n\r\n", start)
-    if end < 0 or end - start > limits.max_head:
+    if end < 0 or end + 4 - start > limits.max_head:
         _check_partial(data, start, end, limits)
         return None
     line = REQUEST_LINE.match(data, start)
@@ -75,9 +75,14 @@ def read_request(reader: Reader, limits: HeadLimits) -> RequestHead | None:
         raise WireError("request target too long", 414)
     if method == b"PRI":
         raise WireError("HTTP/2 is not spoken here")
-    fields, index = read_fields(data, line.end(), end + 2, limits)
+    try:
+        fields, index = read_fields(data, line.end(), end + 2, limits)
+        head = _request(method, target, fields, index, is_http10=minor == b"0")
+    except WireError as error:
+        error.method = method
+        raise
     reader.skip(end + 4 - reader.start)
-    return _request(method, target, fields, index, is_http10=minor == b"0")
+    return head
 
 
 def _check_partial(data: bytes, start: int, end: int, limits: HeadLimits) -> None:
@@ -86,7 +91,7 @@ def _check_partial(data: bytes, start: int, end: int, limits: HeadLimits) -> Non
     line_end = first if first >= 0 else len(data)
     if line_end - start > limits.max_target + LINE_EXTRA:
         raise WireError("request target too long", 414)
-    if end >= 0 or len(data) - start > limits.max_head + 3:
+    if end >= 0 or len(data) - start > limits.max_head:
         raise WireError("head too large", 431)
     if BARE_LINE_END.search(data, start):
         raise WireError("a line must end in CRLF")

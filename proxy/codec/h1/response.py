@@ -44,7 +44,7 @@ def read_response(
     """
     data, start = reader.data, reader.start
     end = data.find(b"\r\n\r\n", start)
-    if end < 0 or end - start > limits.max_head:
+    if end < 0 or end + 4 - start > limits.max_head:
         _check_partial(data, start, end, limits)
         return None
     line = STATUS_LINE.match(data, start)
@@ -56,7 +56,7 @@ def read_response(
 
 
 def _check_partial(data: bytes, start: int, end: int, limits: HeadLimits) -> None:
-    if end >= 0 or len(data) - start > limits.max_head + 3:
+    if end >= 0 or len(data) - start > limits.max_head:
         raise WireError("head too large")
     if not b"HTTP/1.".startswith(data[start : start + 7]):
         raise WireError("malformed status line")
