@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from contextlib import suppress
 from types import TracebackType
@@ -52,6 +53,10 @@ class Client:
                 return message
             before.append(message)
         return None
+
+    def is_answered(self, seconds: float) -> bool:
+        """Whether there is something to read, or the end, within ``seconds``."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def ask(self, data: bytes, asked: bytes = b"GET") -> Message | None:
         self.send(data)

@@ -11,6 +11,14 @@ from tests.wire.client import Address
 from tests.wire.origin import Origin
 from tests.wire.running import Running, free_ports, running
 
+BARE = """\
+version: 1
+listeners:
+  bare: {{address: "127.0.0.1:{port}", to: app, request: []}}
+services:
+  app: {{endpoints: ["{origin}"]}}
+"""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -38,6 +46,18 @@ def proxy(
 @pytest.fixture(scope="session")
 def address(proxy: Running) -> Address:
     return proxy.addresses[0]
+
+
+@pytest.fixture(scope="session")
+def bare(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A proxy without filters: what its origin did wrong is not tried again."""
+    folder = tmp_path_factory.mktemp("bare")
+    (port,) = free_ports(1)
+    host, behind = origin.address
+    (folder / "mesh.yaml").write_text(BARE.format(port=port, origin=f"{host}:{behind}"))
+    arguments = ["-c", str(folder / "mesh.yaml")]
+    with running(arguments, [port], folder / "proxy.log") as proxy:
+        yield proxy.addresses[0]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Literal
 
@@ -29,7 +30,7 @@ class Script:
     """Each piece of a sequence goes out in a segment of its own."""
     then: Ending = "stay"
     early: bool = False
-    """Whether the reply goes out at the first byte of the request."""
+    """Whether the reply goes out behind the head, before the body."""
 
 
 class Origin:
@@ -49,6 +50,8 @@ class Origin:
         self.address: tuple[str, int] = self._listener.getsockname()
         self._changed = threading.Condition()
         self._messages: list[Message] = []
+        self._answered: Message | None = None
+        """The one that got its answer early."""
         self._half = 0
         self._opened = 0
         self._open: dict[int, socket.socket] = {}
@@ -88,10 +91,10 @@ class Origin:
             taken, self._messages = self._messages, []
         return taken
 
-    def wait_for_requests(self, count: int) -> int:
+    def wait_for_requests(self, count: int, seconds: float = PATIENCE) -> int:
         """Wait until ``count`` requests came since the last ``take``; say how many did."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._messages) >= count, PATIENCE)
+            self._changed.wait_for(lambda: len(self._messages) >= count, seconds)
             return len(self._messages)
 
     def is_gone(self, connection: int) -> bool:
@@ -141,31 +144,38 @@ class Origin:
     def _converse(self, number: int, connected: socket.socket) -> None:
         reader = Reader(connected)
         while reader.rest or connected.recv(1, socket.MSG_PEEK):
-            with self._changed:
-                self._half += 1
-            script = self._early(connected)
-            message = None
-            try:
-                message = reader.next_message("request")
-            finally:
-                with self._changed:
-                    self._half -= 1
-                    if message:
-                        message.connection = number
-                        self._messages.append(message)
-                    self._changed.notify_all()
+            message = self._receive(number, connected, reader)
             if message is None or not message.whole:
                 return
-            if script is None:
+            if message is not self._answered:
                 self._answer(connected, message)
 
-    def _early(self, connected: socket.socket) -> Script | None:
-        script = self.script
-        if script is None or not script.early:
-            return None
-        self.script = None
-        perform(script, connected)
-        return script
+    def _receive(
+        self, number: int, connected: socket.socket, reader: Reader
+    ) -> Message | None:
+        with self._changed:
+            self._half += 1
+        message = None
+        try:
+            message = reader.next_message(
+                "request", on_head=partial(self._head, connected)
+            )
+        finally:
+            with self._changed:
+                self._half -= 1
+                if message:
+                    message.connection = number
+                    self._messages.append(message)
+                self._changed.notify_all()
+        return message
+
+    def _head(self, connected: socket.socket, message: Message) -> None:
+        if self.script is not None and self.script.early:
+            script, self.script = self.script, None
+            self._answered = message
+            perform(script, connected)
+        elif message.has(b"expect"):
+            connected.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _answer(self, connected: socket.socket, message: Message) -> None:
         self.hold.wait(PATIENCE)

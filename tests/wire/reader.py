@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from typing import Literal
 
 import attrs
@@ -75,11 +76,16 @@ class Reader:
         """What was received and belongs to no message."""
         return bytes(self._buffer)
 
-    def next_message(self, kind: Kind, asked: bytes = b"GET") -> Message | None:
+    def next_message(
+        self,
+        kind: Kind,
+        asked: bytes = b"GET",
+        on_head: Callable[[Message], None] | None = None,
+    ) -> Message | None:
         """The next message; None when the connection ends before its first byte.
 
-        ``asked`` is the method an answer answers. A message whose start cannot be
-        read as HTTP has everything up to the end of the connection as its body.
+        ``asked`` is the method an answer answers. ``on_head`` is told of the message
+        before its body is read.
         """
         self._taken.clear()
         message = Message()
@@ -89,20 +95,25 @@ class Reader:
         except EOFError:
             return None
         try:
-            self._read(message, kind, asked)
+            self._read_head(message, kind)
+            if on_head is not None:
+                on_head(message)
+            self._read_content(message, kind, asked)
             message.whole = True
         except EOFError:
             self._consume(len(self._buffer))
         message.raw = bytes(self._taken)
         return message
 
-    def _read(self, message: Message, kind: Kind, asked: bytes) -> None:
+    def _read_head(self, message: Message, kind: Kind) -> None:
         message.line = self._line()
         pattern = REQUEST_LINE if kind == "request" else STATUS_LINE
         if not pattern.fullmatch(message.line):
             message.problems.append(f"start line {message.line[:60]!r}")
         self._read_fields(message.fields, message.problems)
         check_framing(message, kind)
+
+    def _read_content(self, message: Message, kind: Kind, asked: bytes) -> None:
         if kind == "answer" and is_bodiless(message.status, asked):
             return
         if message.has(b"transfer-encoding"):

@@ -18,8 +18,8 @@ class Delivered:
     status: int = 200
     has: Mapping[bytes, bytes] = attrs.field(factory=dict)
     lacks: tuple[bytes, ...] = ()
-    reused: bool = False
-    """Whether the next request must, or must not, go out on the same connection."""
+    reused: bool | None = False
+    """Whether the next request goes out on the same connection; None is either."""
 
 
 @attrs.frozen

@@ -35,6 +35,9 @@ def test_a_golden_request_is_answered_as_wanted(
     found = complaints(case, position, result)
 
     assert not found, report(case, position, result, found)
+    answer = result.answer
+    assert answer is not None
+    assert answer.status == 200 or answer.has(b"tulle-error")
 
 
 def test_names_of_cases_are_unique() -> None:

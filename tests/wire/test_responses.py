@@ -41,23 +41,21 @@ class Run:
         return self.seen[0].connection == self.seen[-1].connection
 
 
-def run(
-    reply: Reply, address: Address, origin: Origin, patience: float = PATIENCE
-) -> Run:
+def run(reply: Reply, bare: Address, origin: Origin, patience: float = PATIENCE) -> Run:
     origin.take()
     origin.script = reply.script
-    with Client(address, patience) as client:
+    with Client(bare, patience) as client:
         answer = client.ask(reply.request, reply.asked)
     case = origin.take()
-    was_closed = not must_stay(reply) and origin.is_gone(case[0].connection)
+    was_closed = not is_delivered(answer) and origin.is_gone(case[0].connection)
     origin.script = LAST
-    with Client(address, patience) as client:
+    with Client(bare, patience) as client:
         after = client.ask(NEXT)
     return Run(answer, after, case + origin.take(), was_closed)
 
 
-def must_stay(reply: Reply) -> bool:
-    return any(isinstance(want, Delivered) and want.reused for want in reply.wants)
+def is_delivered(answer: Message | None) -> bool:
+    return answer is not None and answer.whole and answer.status != 502
 
 
 def complaints(reply: Reply, run: Run) -> list[str]:
@@ -98,7 +96,7 @@ def check_delivered(want: Delivered, run: Run) -> list[str]:
         if answer.getall(name) != [value]
     ]
     found += [f"{name!r} was passed on" for name in want.lacks if answer.has(name)]
-    if want.reused is not run.was_reused:
+    if want.reused not in (None, run.was_reused):
         found.append(f"the origin's connection was reused: {run.was_reused}")
     return found
 
@@ -106,14 +104,14 @@ def check_delivered(want: Delivered, run: Run) -> list[str]:
 @pytest.mark.parametrize("is_pooled", [False, True], ids=["fresh", "pooled"])
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda each: each.name)
 def test_a_bad_answer_is_never_passed_on(
-    reply: Reply, is_pooled: bool, address: Address, origin: Origin
+    reply: Reply, is_pooled: bool, bare: Address, origin: Origin
 ) -> None:
     origin.drop()
     if is_pooled and not reply.fresh_only:
-        with Client(address) as client:
+        with Client(bare) as client:
             client.ask(BEFORE)
 
-    result = run(reply, address, origin)
+    result = run(reply, bare, origin)
     found = complaints(reply, result)
 
     assert not found, f"{reply.name}: {found}\n  {reply}\n  got {show(result.answer)}"
@@ -130,16 +128,14 @@ def test_names_of_replies_are_unique() -> None:
 
 
 def test_an_answer_nobody_asked_for_costs_its_connection(
-    address: Address, origin: Origin
+    bare: Address, origin: Origin
 ) -> None:
-    with Client(address) as client:
+    with Client(bare) as client:
         client.ask(BEFORE)
         (before,) = origin.take()
         origin.push(before.connection, b"HTTP/1.1 408 Request Timeout\r\n\r\n")
-        was_closed = origin.is_gone(before.connection)
         answer = client.ask(NEXT)
 
-    assert was_closed
     assert answer is not None
     assert answer.body == b"GET /next"
     assert origin.take()[0].connection != before.connection

@@ -49,7 +49,7 @@ REPLIES = [
         "cl-leading0",
         length(b"002"),
         BAD,
-        Delivered(has={b"content-length": b"2"}, reused=True),
+        Delivered(has={b"content-length": b"2"}, reused=None),
     ),
     reply("extra-byte", AB + b"c", Delivered()),
     reply("extra-answer", AB + AB, Delivered()),

@@ -16,7 +16,12 @@ REPLIES = [
     reply("code-minus", started(b"HTTP/1.1 -20 OK"), BAD),
     reply("code-letter", started(b"HTTP/1.1 2x0 OK"), BAD),
     reply("code-plus", started(b"HTTP/1.1 +200 OK"), BAD),
-    reply("code-600", started(b"HTTP/1.1 600 High"), BAD, Delivered(status=600)),
+    reply(
+        "code-600",
+        started(b"HTTP/1.1 600 High"),
+        BAD,
+        Delivered(status=600, reused=None),
+    ),
     reply("line-2sp", started(b"HTTP/1.1  200 OK"), BAD),
     reply("line-tab", started(b"HTTP/1.1\t200 OK"), BAD),
     reply("line-bare-lf", b"HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nab", BAD),
