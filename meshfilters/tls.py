@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from meshfilters.certificates import Material, Watched
 
+FAREWELL = 1.0
+"""Seconds a client that is refused may take to go."""
+
 _PROTOCOLS = deep_iterable(matches_re(r"[!-~]{1,255}"))
 
 
@@ -96,12 +99,10 @@ class Tls:
             try:
                 with trio.fail_after(self.handshake):
                     result, accepted = await accept(connection)
-            except trio.TooSlowError as error:
-                handshakes.add(("server", "timeout"))
-                raise Refused(f"no TLS within {self.handshake:g} s") from error
-            except trio.BrokenResourceError as error:
+            except (trio.TooSlowError, trio.BrokenResourceError) as error:
                 handshakes.add(("server", _result(error)))
-                raise Refused(f"TLS: {error}") from error
+                await _take_leave(connection.stream)
+                raise Refused(f"TLS: {_detail(error)}") from error
             handshakes.add(("server", result))
             await inner(accepted)
 
@@ -184,7 +185,8 @@ class TlsDial:
                 await plain.aclose()
                 if isinstance(error, trio.TooSlowError | trio.BrokenResourceError):
                     handshakes.add(("client", _result(error)))
-                    raise HandshakeFailed(f"{endpoint.address}: {error}") from error
+                    detail = f"{endpoint.address}: {_detail(error)}"
+                    raise HandshakeFailed(detail) from error
                 raise
             handshakes.add(("client", "ok"))
             return stream
@@ -211,6 +213,17 @@ class TlsDial:
 _Accept = Callable[[Connection], Awaitable[tuple[str, Connection]]]
 
 
+async def _take_leave(stream: Stream) -> None:
+    """Let the client read why: a socket closed with bytes unread resets, alert or not."""
+    with trio.move_on_after(FAREWELL):
+        try:
+            await stream.send_eof()
+            while await stream.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            return
+
+
 async def _read_name(connection: Connection) -> tuple[str, Connection]:
     """Leave the bytes as they are; what is no TLS goes on without a name."""
     if not is_tls(await connection.stream.peek(2)):
@@ -232,6 +245,11 @@ def _result(error: Exception) -> str:
     if isinstance(error, trio.TooSlowError):
         return "timeout"
     return error.result if isinstance(error, HandshakeBroken) else "closed"
+
+
+def _detail(error: Exception) -> str:
+    is_late = isinstance(error, trio.TooSlowError)
+    return "handshake timeout" if is_late else str(error)
 
 
 def _check(*paths: Path | None) -> Iterator[str]:
