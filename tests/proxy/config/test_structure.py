@@ -214,7 +214,7 @@ def test_a_class_that_refuses_its_fields_together_is_told() -> None:
 
 
 def test_a_validator_with_a_bug_is_told_and_harms_nothing_else() -> None:
-    def stumble(draft: object, attribute: object, value: object) -> None:
+    def stumble(draft: object, attribute: object, value: int) -> None:
         raise ZeroDivisionError("oops")
 
     @attrs.frozen
