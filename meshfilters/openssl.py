@@ -32,8 +32,8 @@ _PARTIAL_WRITE = 0x1
 _CODES = SSL.X509VerificationCodes
 _RESULTS = {
     _CODES.ERR_CERT_HAS_EXPIRED: "expired",
-    _CODES.ERR_CERT_NOT_YET_VALID: "not yet valid",
-    _CODES.ERR_INVALID_PURPOSE: "wrong purpose",
+    _CODES.ERR_CERT_NOT_YET_VALID: "not_yet_valid",
+    _CODES.ERR_INVALID_PURPOSE: "wrong_purpose",
     _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "untrusted",
     _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN: "untrusted",
     _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT: "untrusted",
@@ -124,12 +124,12 @@ def broken(connection: SSL.Connection, error: Exception) -> HandshakeBroken:
     if left is not None:
         return HandshakeBroken(*left)
     if isinstance(error, NoProtocol):
-        return HandshakeBroken("no protocol", str(error))
+        return HandshakeBroken("no_protocol", str(error))
     detail = describe(error)
     if isinstance(error, SSL.SysCallError):
         return HandshakeBroken("closed", detail)
     if "did not return a certificate" in detail:
-        return HandshakeBroken("no certificate", detail)
+        return HandshakeBroken("no_certificate", detail)
     return HandshakeBroken("alert" if " alert " in detail else "protocol", detail)
 
 
@@ -192,13 +192,13 @@ def _verify(
             return True
     if not ok:
         detail = f"peer's certificate: {_FAULTS.get(error, error)}"
-        connection.set_app_data((_RESULTS.get(error, "bad certificate"), detail))
+        connection.set_app_data((_RESULTS.get(error, "bad_certificate"), detail))
         return False
     if depth == 0:
         try:
             peers.facts(certificate)
         except ValueError as refusal:
-            connection.set_app_data(("bad name", f"peer's certificate: {refusal}"))
+            connection.set_app_data(("bad_name", f"peer's certificate: {refusal}"))
             return False
     return True
 
