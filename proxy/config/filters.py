@@ -7,11 +7,13 @@ name in snake case. Such a module may stand beside the configuration file.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import get_args
@@ -72,10 +74,11 @@ class Registry:
     @cached_property
     def installed(self) -> Mapping[Level, Mapping[str, tuple[Installed, ...]]]:
         """Filters by level and word; a word that several claim has several."""
+        declared = _declared(tuple(_import_path()))
         found: dict[Level, dict[str, tuple[Installed, ...]]] = {}
-        for level, group in GROUPS.items():
+        for level in LEVELS:
             words = found.setdefault(level, {})
-            for entry in sorted(entry_points(group=group)):
+            for entry in declared[level]:
                 others = words.get(entry.name, ())
                 # An editable install may be seen twice; that is no clash.
                 if all(each.entry.value != entry.value for each in others):
@@ -110,6 +113,21 @@ class Registry:
         known = ", ".join(words) or "none"
         near = nearest(word, words)
         return f"no such {level} filter is installed{near or ''}; installed: {known}"
+
+
+def _import_path() -> Iterator[tuple[str, int]]:
+    for folder in sys.path:
+        with suppress(OSError):
+            yield folder, os.stat(folder).st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _declared(
+    import_path: tuple[tuple[str, int], ...],
+) -> Mapping[Level, list[EntryPoint]]:
+    # Reading every distribution's entry points takes 5 ms for a hundred of them, which
+    # a worker has not got at each reload; installing one touches its folder.
+    return {level: sorted(entry_points(group=GROUPS[level])) for level in LEVELS}
 
 
 def _local(level: Level, word: str, beside: Path) -> Installed:

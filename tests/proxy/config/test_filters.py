@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,3 +125,24 @@ def test_a_class_beside_the_file_needs_no_installing(
 def test_a_colon_means_module_and_class(word: str) -> None:
     with pytest.raises(UnknownFilter, match="expected module:Class"):
         Registry().find("request", word, HERE)
+
+
+def test_what_is_installed_is_read_again_when_something_was_installed(
+    install: Install,
+) -> None:
+    install("idle", "idle_filter")
+    first, second = Registry().installed, Registry().installed
+    site = Path(sys.path[0])
+    (site / "idle_filter-1.0.dist-info" / "entry_points.txt").unlink()
+    os.utime(site, ns=(0, 0))
+
+    assert first["request"]["idle"] == second["request"]["idle"]
+    assert "idle" not in Registry().installed["request"]
+
+
+def test_a_folder_that_is_gone_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "gone")
+
+    assert "tls" in Registry().installed["dial"]
