@@ -34,8 +34,6 @@ class Refused:
     """``either``: open and in step, or closed."""
     begun: bool = False
     """Whether the origin may have seen a beginning, which is then cut off."""
-    silently: bool = False
-    """Whether closing without an answer will do."""
 
 
 @attrs.frozen

@@ -154,8 +154,7 @@ def check_end(want: Passed | Refused, run: Run) -> list[str]:
 def check_refused(want: Refused, seen: list[Message], run: Run) -> list[str]:
     found = []
     if run.answer is None:
-        if not want.silently:
-            found.append("closed without an answer")
+        found.append("closed without an answer")
     elif run.answer.status not in want.statuses:
         found.append(f"answered {show(run.answer)}")
     else:

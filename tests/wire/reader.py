@@ -23,6 +23,7 @@ FIELD = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff]|[\t ](?=.*[!-~\x80-\xff]))*)"
 )
 LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
+FRAMING = {b"content-length", b"transfer-encoding", b"host", b"connection", b"upgrade"}
 CHUNK = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 
@@ -148,6 +149,11 @@ class Reader:
             if self._line():
                 message.problems.append("chunk without its CRLF")
         self._read_fields(message.trailers, message.problems)
+        message.problems += [
+            f"trailer {name!r}"
+            for name, _ in message.trailers
+            if name.lower() in FRAMING
+        ]
 
     def _read_to_end(self, message: Message) -> None:
         try:

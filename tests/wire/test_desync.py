@@ -6,12 +6,14 @@ from threading import Thread
 
 import pytest
 
-from tests.wire.case import chunked, get, head, hosted, post
+from tests.wire.case import chunked, get, head, post
 from tests.wire.client import Address, Client
 from tests.wire.judge import BARRIER, show
-from tests.wire.origin import Origin, Script
+from tests.wire.origin import PATIENCE, Origin, Script
 from tests.wire.reader import Message
 from tests.wire.running import Running
+
+pytestmark = pytest.mark.wire
 
 SMUGGLED = head(b"GET /smuggled HTTP/1.1")
 EARLY = b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"
@@ -157,16 +159,84 @@ def test_a_body_cut_short_is_cut_short_towards_the_origin(
         assert not [each for each in seen(origin, address) if each.whole]
 
 
-@pytest.mark.parametrize(
-    "hosts", [[b""], [b"a.test", b"a.test"], [b"a.test:99999999"], [b"[::1"]]
+UPGRADE = get(b"Connection: Upgrade", b"Upgrade: echo")
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 )
-def test_more_bad_hosts(hosts: list[bytes], address: Address, origin: Origin) -> None:
+
+
+def test_nothing_follows_an_upgrade_before_it_is_granted(
+    address: Address, origin: Origin
+) -> None:
+    origin.hold.clear()
+    origin.script = Script(SWITCH)
     with Client(address) as client:
-        answer = client.ask(hosted(*hosts))
+        client.send(UPGRADE + SMUGGLED)
+        under_way = origin.wait_for_requests(2, 0.2)
+        origin.hold.set()
+        granted, echoed = client.answer(), client.answer()
+
+    assert under_way == 1
+    assert granted is not None
+    assert granted.status == 101, show(granted)
+    assert granted.getall(b"upgrade") == [b"echo"]
+    assert echoed is not None
+    assert echoed.body == b"GET /smuggled"
+    first, second = origin.take()
+    assert first.connection == second.connection
+
+
+def test_what_follows_an_upgrade_that_is_not_granted_is_http(
+    address: Address, origin: Origin
+) -> None:
+    with Client(address) as client:
+        client.send(UPGRADE + get(b"X A: b") + SMUGGLED)
+        refused, behind, end = client.answer(), client.answer(), client.answer()
+
+    assert refused is not None
+    assert refused.body == b"GET /"
+    assert behind is None or behind.status == 400
+    assert end is None
+    assert targets(origin, address) == [b"/"]
+
+
+def test_a_connect_is_refused_with_what_follows_it(
+    address: Address, origin: Origin
+) -> None:
+    with Client(address) as client:
+        answer = client.ask(
+            b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n" + SMUGGLED
+        )
+        end = client.answer()
 
     assert answer is not None
-    assert answer.status == 400, show(answer)
+    assert answer.status == 405, show(answer)
+    assert end is None
     assert targets(origin, address) == []
+
+
+def test_a_client_that_goes_takes_its_request_along(
+    address: Address, origin: Origin
+) -> None:
+    origin.script = Script(b"")
+    with Client(address) as client:
+        client.send(get())
+        origin.wait_for_requests(1)
+    (asked,) = origin.take()
+
+    assert origin.is_gone(asked.connection)
+
+
+def test_a_client_that_goes_in_mid_answer_takes_it_along(
+    address: Address, origin: Origin
+) -> None:
+    origin.script = Script(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab")
+    with Client(address) as client:
+        client.send(get())
+        client.is_answered(PATIENCE)
+    (asked,) = origin.take()
+
+    assert origin.is_gone(asked.connection)
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from tests.wire.generator import spoiled
 from tests.wire.origin import Origin
 from tests.wire.reader import Message
 
+pytestmark = pytest.mark.wire
+
 SEEDS = range(10)
 REQUESTS = 50
 """For each seed."""

@@ -14,6 +14,8 @@ from tests.wire.origin import Origin
 from tests.wire.reader import Message
 from tests.wire.running import Running, free_ports, running
 
+pytestmark = pytest.mark.wire
+
 MAX_HEAD = 60 * 1024
 MAX_TARGET = 16 * 1024
 MAX_BODY = 1000

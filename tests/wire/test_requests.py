@@ -8,7 +8,18 @@ from tests.wire.case import Case
 from tests.wire.client import Address
 from tests.wire.judge import Position, complaints, report, run
 from tests.wire.origin import Origin
-from tests.wire.requests import chunks, coding, fields, hops, length, line, target
+from tests.wire.requests import (
+    chunks,
+    coding,
+    fields,
+    hops,
+    length,
+    line,
+    more,
+    target,
+)
+
+pytestmark = pytest.mark.wire
 
 CASES: list[Case] = [
     *length.CASES,
@@ -18,6 +29,7 @@ CASES: list[Case] = [
     *target.CASES,
     *line.CASES,
     *hops.CASES,
+    *more.CASES,
 ]
 SMALL = 4096
 """Longer cases are not sent byte by byte."""

@@ -20,10 +20,13 @@ REPLIES: list[Reply] = [
     *coding.REPLIES,
     *bodiless.REPLIES,
 ]
+SMALL = 4096
 NEXT = head(b"GET /next HTTP/1.1")
 LAST = Script(
     b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnext", "end"
 )
+
+pytestmark = pytest.mark.wire
 """The answer to the request after a case: it leaves the pool empty for the next one."""
 
 
@@ -101,15 +104,17 @@ def check_delivered(want: Delivered, run: Run) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("is_pooled", [False, True], ids=["fresh", "pooled"])
+@pytest.mark.parametrize("delivery", ["fresh", "pooled", "bytewise"])
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda each: each.name)
 def test_a_bad_answer_is_never_passed_on(
-    reply: Reply, is_pooled: bool, bare: Address, origin: Origin
+    reply: Reply, delivery: str, bare: Address, origin: Origin
 ) -> None:
     origin.drop()
-    if is_pooled and not reply.fresh_only:
+    if delivery == "pooled" and not reply.fresh_only:
         with Client(bare) as client:
             client.ask(BEFORE)
+    if delivery == "bytewise":
+        reply = in_bytes(reply)
 
     result = run(reply, bare, origin)
     found = complaints(reply, result)
@@ -118,6 +123,21 @@ def test_a_bad_answer_is_never_passed_on(
     answer = result.answer
     assert answer is not None
     assert answer.status != 502 or answer.has(b"tulle-error")
+
+
+def in_bytes(reply: Reply) -> Reply:
+    """The same in segments of one byte, where that is not too long and decides nothing.
+
+    Bytes too many that come after the next request has gone out are its answer.
+    """
+    data = reply.script.reply
+    has_extra = any(
+        isinstance(each, Delivered) and not each.reused for each in reply.wants
+    )
+    if not isinstance(data, bytes) or len(data) > SMALL or has_extra:
+        return reply
+    script = attrs.evolve(reply.script, reply=[bytes([byte]) for byte in data])
+    return attrs.evolve(reply, script=script)
 
 
 def test_names_of_replies_are_unique() -> None:
