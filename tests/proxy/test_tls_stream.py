@@ -331,3 +331,61 @@ async def test_tls_runs_inside_tls(pairs: Pairs) -> None:
         await inside.send_all(b"deep")
 
         assert await inside.receive_some() == b"deep"
+
+
+class Reluctant:
+    """A connection that wants the other direction first, as amid a KeyUpdate."""
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self.connection = connection
+        self.wants: list[SSL.Error] = []
+
+    def recv(self, size: int) -> bytes:
+        if self.wants:
+            raise self.wants.pop()
+        return self.connection.recv(size)
+
+    def send(self, data: bytes) -> int:
+        if self.wants:
+            raise self.wants.pop()
+        return self.connection.send(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.connection, name)
+
+
+async def test_reading_may_have_to_wait_for_writing_and_the_reverse(
+    pairs: Pairs,
+) -> None:
+    client, server = await pairs.tls()
+    reluctant = Reluctant(client._connection)
+    stream = TlsStream(pairs.made[-2], reluctant)  # type: ignore[arg-type]  # stands in
+    await server.send_all(b"there")
+
+    reluctant.wants = [SSL.WantWriteError()]
+    assert await stream.receive_some() == b"there"
+    await server.send_all(b"again")
+    reluctant.wants = [SSL.WantReadError()]
+    await stream.send_soon(b"back")
+
+    assert await server.receive_some() == b"back"
+    assert await stream.receive_some() == b"again"
+
+
+async def test_a_wait_for_the_other_direction_ends_when_it_is_closed(
+    pairs: Pairs,
+) -> None:
+    client, _ = await pairs.tls()
+    assert not client.is_stale  # nothing is left that could be read
+    reluctant = Reluctant(client._connection)
+    stream = TlsStream(pairs.made[-2], reluctant)  # type: ignore[arg-type]  # stands in
+    reluctant.wants = [SSL.WantReadError()]
+
+    async def send() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked()
+        stream.close()
