@@ -85,7 +85,9 @@ class RequestBody:
             self._expects_continue = False
             await self._client.send_continue()
         client, decoder = self._client, self._decoder
-        while not self.is_closed:
+        while not self.is_done:
+            if self.is_closed:
+                raise trio.ClosedResourceError("this body was closed")
             chunk = self._decode()
             if chunk or self.is_done:
                 return chunk
@@ -113,6 +115,12 @@ class RequestBody:
             self.is_closed = True
             raise _refused(f"body over {self._limit} bytes", 413)
         return chunk
+
+    def check_length(self) -> None:
+        """Raise BadRequest if the head tells of more than the listener lets through."""
+        length = self._decoder.length
+        if self._limit is not None and length is not None and length > self._limit:
+            raise _refused(f"body over {self._limit} bytes", 413)
 
     async def aclose(self) -> None:
         self.is_closed = True

@@ -2,19 +2,18 @@
 
 A ``Session`` is one client's connection. It reads a head, runs the pipeline, writes
 the response, and ends the exchange, in one task and one cancel scope for the whole
-connection; the scope is replaced when an exchange was cancelled. Three rules:
+connection; the scope is replaced when an exchange was cancelled. Two rules:
 
 1. Every exchange that was begun is ended, once, whatever happened.
 2. Whatever was refused before its last byte was read is answered and then lingered
    over, so that the answer is not lost to a reset (RFC 9112, 9.6).
-3. Nothing is written after an error behind a head: the connection is cut, so that no
-   response looks whole that is not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -29,11 +28,13 @@ from meshfilters.errors import (
     Refused,
 )
 from meshfilters.exchange import Connection, Exchange, Limits, Outcome
-from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
+from meshfilters.message import EMPTY, Body, Headers, Request, Response
+from meshfilters.stream import Stream
 from proxy.codec import h1
 from proxy.config.model import Http as HttpLimits
 from proxy.deadlines import Deadlines
 from proxy.downstream_body import RequestBody
+from proxy.downstream_response import ResponseWriter
 from proxy.pipeline import Blame, Pipeline
 from proxy.relay import relay
 from proxy.respond import error_response
@@ -45,7 +46,10 @@ LINGER = 2.0
 FAREWELL = 5.0
 """Seconds that writing an error may take."""
 
-NO_BODY = frozenset({204, 304})
+TURN = 32
+"""Requests in a row that may go by without a checkpoint."""
+
+ENDED = (trio.BrokenResourceError, trio.ClosedResourceError, ClientGone)
 
 
 class Http:
@@ -100,38 +104,28 @@ class Session:
     def __init__(self, server: Http, connection: Connection) -> None:
         self.server = server
         self.connection = connection
-        self.stream = stream = connection.stream
+        self.stream: Stream = connection.stream
         self.reader = h1.Reader()
-        self.exchange: Exchange | None = None
-        self.touched = 0.0
-        """When a byte of the exchange under way last moved."""
         self.receive: Callable[[], Awaitable[bytes]] = getattr(
-            stream, "receive_soon", stream.receive_some
+            self.stream, "receive_soon", self.stream.receive_some
         )
-        self._send: Callable[[bytes], Awaitable[None]] = getattr(
-            stream, "send_soon", stream.send_all
-        )
+        self.exchange: Exchange | None = None
+        self._writer = ResponseWriter(self.stream, server.clock)
         self._timer = server.deadlines.timer(self._expire)
         self._scope = trio.CancelScope()
         self._cut: MeshError | None = None
         self._is_idle = True
         self._closes = False
+        self._turns = TURN
         self._request: Request | None = None
         self._body: RequestBody | None = None
-        self._head: h1.RequestHead | None = None
-        self._status: int | None = None
-        self._head_at: float | None = None
-        self._sent = 0
-        self._trailers: Headers | None = None
         self._moved = 0
 
     # The connection
 
     async def run(self) -> None:
         """Serve until either side is done; closes the stream."""
-        watch = getattr(self.stream, "on_hangup", None)
-        if watch is not None:
-            watch(self._hang_up)
+        self._on_hangup(self._hang_up)
         try:
             while True:
                 with trio.CancelScope() as self._scope:
@@ -139,7 +133,7 @@ class Session:
                     return
                 if not await self._answer_cancelled():
                     return
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ClientGone):
+        except ENDED:
             pass
         finally:
             self._timer.close()
@@ -147,6 +141,11 @@ class Session:
                 # Cancelled from outside: the worker's grace is over.
                 self._end(self.exchange.reason or Draining())
             await self.stream.aclose()
+
+    def _on_hangup(self, callback: Callable[[], None] | None) -> None:
+        watch = getattr(self.stream, "on_hangup", None)
+        if watch is not None:
+            watch(callback)
 
     async def _serve(self) -> None:
         while not self._closes:
@@ -158,16 +157,23 @@ class Session:
                 return
             if head is None:
                 return
-            await self._exchange(head)
+            await self._serve_one(head)
+            self._turns -= 1
+            if self._scope.cancel_called or not self._turns:
+                # Let a cancellation that came too late fire here, and not on the next
+                # exchange; and leave the other connections their turn.
+                self._turns = TURN
+                await trio.lowlevel.checkpoint()
 
     async def _next_head(self) -> h1.RequestHead | None:
-        server, reader = self.server, self.reader
-        timer = self._timer
+        server, reader, timer = self.server, self.reader, self._timer
+        limits = server.limits
         self._is_idle = not reader
-        timer.set(server.clock() + self._patience())
+        patience = limits.keep_alive if self._is_idle else limits.head_timeout
+        timer.set(server.clock() + patience)
         while True:
             if reader:
-                head = h1.read_request(reader, server.limits)
+                head = h1.read_request(reader, limits)
                 if head is not None:
                     self._is_idle = False
                     return head
@@ -178,40 +184,28 @@ class Session:
                 return None
             if self._is_idle:
                 self._is_idle = False
-                timer.set(server.clock() + server.limits.head_timeout)
+                timer.set(server.clock() + limits.head_timeout)
             reader.feed(data)
-
-    def _patience(self) -> float:
-        limits = self.server.limits
-        return limits.keep_alive if self._is_idle else limits.head_timeout
 
     async def _answer_cancelled(self) -> bool:
         """After the scope fired: answer if that is due; True to go on serving."""
         if self.exchange is not None:
             await self._finish(self.exchange.reason)
-            return not self._closes
-        if self._cut is not None:
+        elif self._cut is not None:
             await self._refuse(self._cut)
-        # The scope may have fired for an exchange that ended just before.
-        return self._cut is None and not self._is_idle and not self._closes
+        return not self._closes
 
     async def _refuse(self, error: MeshError, *, is_head: bool = False) -> None:
         """Answer what never became an exchange, and close."""
+        self._closes = True
+        self._timer.close()
         self.server.refused(error)
-        response = error_response(error, None)
-        assert isinstance(response.body, Buffered)
-        head = h1.write_response(
-            response.status,
-            response.headers,
-            response.body.length,
-            connection=b"Connection: close\r\n",
-        )
         with trio.move_on_after(FAREWELL):
-            await self._send(head if is_head else head + response.body.data)
+            response = error_response(error, None)
+            await self._writer.refuse(response, is_head=is_head)
             await self._linger()
 
     async def _linger(self) -> None:
-        self._timer.close()
         with trio.move_on_after(LINGER):
             await self.stream.send_eof()
             while await self.receive():
@@ -225,34 +219,28 @@ class Session:
 
     # One exchange
 
-    async def _exchange(self, head: h1.RequestHead) -> None:
-        server = self.server
-        now = self.touched = server.clock()
-        self._closes = not head.keeps_alive
-        self._head = head
-        self._status = self._head_at = self._trailers = None
-        self._sent = 0
+    async def _serve_one(self, head: h1.RequestHead) -> None:
+        server, writer = self.server, self._writer
+        now = writer.touched = server.clock()
+        writer.begin(head)
+        # Behind a CONNECT that is refused may come what was meant for its tunnel.
+        self._closes = not head.keeps_alive or head.method == b"CONNECT"
         exchange = Exchange(self.connection, now, Limits(), self)
         if head.is_http10:
             exchange.version = "1.0"
         else:
-            exchange.informational = self._send_informational
+            exchange.informational = writer.inform
         self.exchange = exchange
+        self._timer.set(now + server.limits.stall_timeout)
         pipeline = server.pipeline
         pipeline.active += 1
-        self._timer.set(now + server.limits.stall_timeout)
         error: MeshError | None = None
         try:
-            request = self._request = Request(
-                head.method,
-                head.target,
-                head.headers,
-                self._destination(head),
-                exchange,
-                self._take_body(head),
+            self._request = Request(
+                head.method, head.target, head.headers, "", exchange, self._take(head)
             )
-            response = await pipeline.service(request)
-            await self._respond(response)
+            self._request.destination = self._destination(head)
+            await self._respond(await pipeline.service(self._request))
         except MeshError as raised:
             error = raised
         except Exception as raised:
@@ -263,191 +251,108 @@ class Session:
             pipeline.leave()
         await self._finish(error)
 
+    def _take(self, head: h1.RequestHead) -> Body:
+        decoder = head.decoder
+        if decoder is None:
+            return EMPTY
+        limit = self.server.limits.max_body
+        body = RequestBody(self, decoder, head.expects_continue, limit)
+        self._body = body
+        return body.whole() or body
+
     def _destination(self, head: h1.RequestHead) -> str:
         if head.method == b"CONNECT" and not self.server.limits.connect:
+            self._closes = True  # what follows may be the tunnel's, not HTTP
             raise Refused("CONNECT is off on this listener", status=405)
+        if self._body is not None:
+            self._body.check_length()
         destination = self.server.route(head)
         if destination is None:
             raise NoRoute(f"no service is named {head.host.decode('latin-1')}")
         return destination
 
-    def _take_body(self, head: h1.RequestHead) -> Body:
-        decoder = head.decoder
-        if decoder is None:
-            self._body = None
-            return EMPTY
-        limit = self.server.limits.max_body
-        if limit is not None and (decoder.length or 0) > limit:
+    async def _respond(self, response: Response) -> None:
+        if response.upgrade is not None:
+            await self._upgrade(response, response.upgrade)
+            return
+        if self.server.is_draining:
             self._closes = True
-            raise BadRequest(f"body over {limit} bytes", status=413)
-        self._body = RequestBody(self, decoder, head.expects_continue, limit)
-        return self._body.whole() or self._body
+        if self._body is not None and not self._body.may_continue():
+            self._closes = True
+        if not await self._writer.respond(response, closes=self._closes):
+            self._closes = True
+
+    async def _upgrade(self, response: Response, upgraded: Stream) -> None:
+        """Hand the connection over to the protocol that both sides agreed on."""
+        self._closes = True
+        await self._writer.switch(response)
+        if self.exchange is not None:
+            self.exchange.limits.request = math.inf
+        self._on_hangup(None)  # from here on one side may finish before the other
+        early = self.reader.take(len(self.reader))
+        moved = await relay(self.stream, upgraded, self.touch, early)
+        self._writer.sent = moved.received
 
     async def _finish(self, error: MeshError | None) -> None:
         """Answer an error if no head is out yet, and end the exchange."""
-        exchange = self.exchange
+        exchange, body = self.exchange, self._body
         assert exchange is not None
+        await self.server.side_tasks.join(exchange)
         if error is not None:
             await self._answer(error)
-        if self._body is not None and not self._body.discard():
+        if body is not None and not body.discard():
             self._closes = True
-            if self._status is not None and error is None:
-                await self._linger()
-        await self.server.side_tasks.join(exchange)
+            if error is None or self._writer.status == error.status:
+                with suppress(*ENDED):  # it has had its answer
+                    await self._linger()
         self._end(error)
 
     async def _answer(self, error: MeshError) -> None:
-        if self._status is not None or isinstance(error, ClientGone):
+        if self._writer.status is not None or isinstance(error, ClientGone):
             self._closes = True
             await self.stream.aclose()
             return
-        if error.closes:
-            self._closes = True
-        was_unread = self._body is not None and not self._body.is_done
-        self._closes = self._closes or was_unread
-        exchange = self.exchange
-        assert exchange is not None
+        has_body_left = self._body is not None and not self._body.discard()
+        self._closes = self._closes or error.closes or has_body_left
+        response = error_response(error, self._request)
         with trio.move_on_after(FAREWELL) as farewell:
             try:
-                await self._respond(error_response(error, self._request))
-                if was_unread:
-                    await self._linger()
-            except (ClientGone, trio.BrokenResourceError):
+                await self._respond(response)
+            except ClientGone:
                 self._closes = True
         if farewell.cancelled_caught:
             self._closes = True
 
     def _end(self, error: MeshError | None) -> None:
-        exchange = self.exchange
+        exchange, body, writer = self.exchange, self._body, self._writer
         assert exchange is not None
         now = self.server.clock()
-        started = exchange.started
-        self.exchange = None
+        started, head_at = exchange.started, writer.head_at
+        # An idle connection holds nothing of its last exchange.
+        self.exchange = self._request = self._body = None
         exchange.end(
             Outcome(
-                self._status,
+                writer.status,
                 error,
-                self._body.received if self._body is not None else 0,
-                self._sent,
-                None if self._head_at is None else self._head_at - started,
+                body.received if body is not None else 0,
+                writer.sent,
+                None if head_at is None else head_at - started,
                 now - started,
                 len(exchange.attempts),
-                self._trailers,
-                _grpc_status(self._trailers),
+                writer.trailers,
+                _grpc_status(writer.trailers),
             )
         )
+        writer.begin(None)
 
-    # Writing
-
-    async def _respond(self, response: Response) -> None:
-        """Write a whole response. Raises MeshError, before or behind its head."""
-        head = self._head
-        assert head is not None
-        body = response.body
-        if self._status is not None:
-            raise FilterFailed("a second response for one request")
-        if self.server.is_draining:
-            self._closes = True
-        if self._body is not None and not self._body.may_continue():
-            self._closes = True
-        if response.upgrade is not None:
-            await self._upgrade(response)
-            return
-        is_bodiless = head.method == b"HEAD" or response.status in NO_BODY
-        if is_bodiless:
-            await body.aclose()
-            body = EMPTY
-        is_chunked = not is_bodiless and body.length is None and not head.is_http10
-        if body.length is None and head.is_http10:
-            self._closes = True
-        try:
-            written = h1.write_response(
-                response.status,
-                response.headers,
-                body.length,
-                is_bodiless=is_bodiless or (body.length is None and head.is_http10),
-                connection=self._connection_field(head),
-            )
-        except h1.UnwritableHead as error:
-            await body.aclose()
-            raise FilterFailed(str(error)) from error
-        if type(body) is Buffered and body.is_whole:
-            data = body.data
-            await self._write_head(response, written + data)
-            self._sent = len(data)
-            self._trailers = body.trailers or response.headers
-            return
-        try:
-            await self._write_head(response, written)
-            await self._stream_body(body, is_chunked)
-        except BaseException:
-            await body.aclose()
-            raise
-        self._trailers = body.trailers or response.headers
-
-    def _connection_field(self, head: h1.RequestHead) -> bytes:
-        if self._closes:
-            return b"Connection: close\r\n"
-        return b"Connection: keep-alive\r\n" if head.is_http10 else b""
-
-    async def _write_head(self, response: Response, written: bytes) -> None:
-        self._status = response.status
-        self._head_at = self.server.clock()
-        await self._write(written)
-
-    async def _stream_body(self, body: Body, is_chunked: bool) -> None:
-        length = body.length
-        while chunk := await body.receive():
-            self._sent += len(chunk)
-            if length is not None and self._sent > length:
-                raise FilterFailed("a body longer than its length")
-            await self._write(h1.write_chunk(chunk) if is_chunked else chunk)
-        if is_chunked:
-            await self._write(h1.write_last_chunk(body.trailers))
-        elif length is not None and self._sent != length:
-            raise FilterFailed("a body shorter than its length")
-
-    async def _write(self, data: bytes) -> None:
-        try:
-            await self._send(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ClientGone(str(error)) from error
-        self.touched = self.server.clock()
-
-    async def _send_informational(self, status: int, headers: Headers) -> None:
-        if self._status is None:
-            written = h1.write_response(status, headers, 0, is_bodiless=True)
-            await self._write(written)
+    # The client, for the request's body
 
     async def send_continue(self) -> None:
-        """Ask the client for the body it is holding back (RFC 9110, 10.1.1)."""
-        if self._status is None:
-            await self._write(h1.CONTINUE)
-
-    async def _upgrade(self, response: Response) -> None:
-        """Hand the connection over to the protocol that both sides agreed on."""
-        upgraded = response.upgrade
-        assert upgraded is not None
-        assert self.exchange is not None
-        self._closes = True
-        is_switch = response.status == 101
-        written = h1.write_response(
-            response.status,
-            response.headers,
-            0,
-            is_bodiless=True,
-            connection=b"Connection: upgrade\r\n" if is_switch else b"",
-        )
-        await self._write_head(response, written)
-        self.exchange.limits.request = math.inf
-        if (watch := getattr(self.stream, "on_hangup", None)) is not None:
-            watch(None)  # from here on one side may finish before the other
-        early = self.reader.take(len(self.reader))
-        moved = await relay(self.stream, upgraded, self.touch, early)
-        self._sent = moved.received
+        await self._writer.send_continue()
 
     def touch(self) -> None:
-        self.touched = self.server.clock()
+        """A byte has moved."""
+        self._writer.touched = self.server.clock()
 
     # The runtime of the exchange
 
@@ -456,15 +361,7 @@ class Session:
             self._scope.cancel()
 
     def rearm(self, exchange: Exchange) -> None:
-        limits = exchange.limits
-        now = self.touched
-        self._timer.set(
-            min(
-                exchange.started + limits.request,
-                now + limits.idle,
-                now + self.server.limits.stall_timeout,
-            )
-        )
+        self._timer.set(self._next_look(self._writer.touched))
 
     def start_soon(
         self, exchange: Exchange, task: Callable[[], Awaitable[None]]
@@ -474,6 +371,8 @@ class Session:
     def blame(self, owner: str, error: Exception) -> None:
         self.server.blame(owner, error)
 
+    # What ends an exchange, or the wait for one, from outside
+
     def _hang_up(self) -> None:
         # A client that closes its sending side has gone, as nginx, Envoy and Go take it.
         if self.exchange is not None:
@@ -482,40 +381,50 @@ class Session:
     def _expire(self) -> None:
         exchange = self.exchange
         if exchange is None:
-            if not self._is_idle:
+            if self._is_idle:
+                self._closes = True
+            else:
                 self._cut = BadRequest("no whole head in time", status=408)
-            self._closes = self._closes or self._is_idle
             self._scope.cancel()
             return
-        moved = getattr(self.stream, "moved", self._moved)
+        moved = getattr(self.stream, "moved", 0)
         if moved != self._moved:
             self._moved = moved
-            self.touched = self.server.clock()
+            self.touch()
         error = self._overrun(exchange)
-        if error is None:
-            self.rearm(exchange)
-            self._timer.set(max(self._timer.deadline, self.server.clock() + 0.05))
-        else:
+        if error is not None:
             exchange.cancel(error)
+        else:
+            self._timer.set(self._next_look(self.server.clock()))
+
+    def _next_look(self, now: float) -> float:
+        """When a limit may next have run out."""
+        assert self.exchange is not None
+        limits = self.exchange.limits
+        return min(
+            self.exchange.started + limits.request,
+            self._writer.touched + limits.idle,
+            now + self.server.limits.stall_timeout,
+        )
 
     def _overrun(self, exchange: Exchange) -> MeshError | None:
         """Which limit has run out, as the answer it deserves."""
-        limits = exchange.limits
+        limits, patience = exchange.limits, self.server.limits.stall_timeout
         now = self.server.clock()
+        quiet = now - self._writer.touched
         if now >= exchange.started + limits.request:
             return DeadlineExceeded(f"request took over {limits.request:g} s")
-        quiet = now - self.touched
         if self._body is not None and self._body.is_awaited:
-            if quiet >= min(limits.idle, self.server.limits.stall_timeout):
+            if quiet >= min(limits.idle, patience):
                 return BadRequest("the request's body stopped coming", status=408)
-        elif self._status is not None and quiet >= self.server.limits.stall_timeout:
+        elif self._writer.is_sending and quiet >= patience:
             return ClientGone("took no byte of the response")
         if quiet >= limits.idle:
             return DeadlineExceeded(f"no byte moved for {limits.idle:g} s")
         return None
 
     def __repr__(self) -> str:
-        state = "idle" if self._is_idle else "active"
+        state = "active" if self.exchange is not None else "idle"
         return f"<Session {self.connection.client}: {state}>"
 
 

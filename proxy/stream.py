@@ -81,6 +81,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._send = sock.send
         self._size = SMALLEST_READ
         self._turns = TURN
+        self.moved = 0
+        """Bytes sent in pieces: whether a slow receiver takes any at all."""
         self._is_closed = False
         self._is_sending = False
 
@@ -169,7 +171,9 @@ class SocketStream(trio.abc.HalfCloseableStream):
     async def _send_rest(self, rest: memoryview) -> None:
         while rest:
             try:
-                rest = rest[self._send(rest) :]
+                sent = self._send(rest)
+                self.moved += sent
+                rest = rest[sent:]
             except BlockingIOError:
                 await self.watch.wait_writable()
             except OSError as error:

@@ -104,7 +104,10 @@ class UpstreamConnection:
             raise
         attempt.head = self._clock()
         attempt.status = head.status
-        return self._response(head, request)
+        response = self._response(head, request)
+        if self._is_closed and self._pump is not None:
+            await self._join_pump()
+        return response
 
     def _failure(self) -> MeshError | None:
         # Behind a call, because the pump or the timer may set it at any await.
@@ -281,8 +284,11 @@ class UpstreamConnection:
 
     async def _give_up(self) -> None:
         """Close, and see to it that nobody reads the request's body any more."""
-        pump, self._pump = self._pump, None
         self.close()
+        await self._join_pump()
+
+    async def _join_pump(self) -> None:
+        pump, self._pump = self._pump, None
         if pump is not None:
             await pump.stop()
 
@@ -356,6 +362,7 @@ class ResponseBody:
             if decoder.is_done:
                 self._is_closed = True
                 connection._finish(self._keeps_alive)
+                await connection._join_pump()
             if chunk or decoder.is_done:
                 return chunk
             if not await connection.receive_body():
@@ -384,6 +391,7 @@ class ResponseBody:
         if not self._is_closed and self.whole() is None:
             self._connection.close()
         self._is_closed = True
+        await self._connection._join_pump()
 
 
 class Tunnel:

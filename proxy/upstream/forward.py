@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
-from meshfilters.errors import MeshError, NoRoute, UpstreamError
+import trio
+
+from meshfilters.errors import AttemptTimeout, MeshError, NoRoute, UpstreamError
 from meshfilters.exchange import Attempt
 from meshfilters.message import Buffered, Request, Response
 from proxy.upstream.connection import UpstreamConnection
@@ -52,7 +55,9 @@ class Forward:
                     if not _may_repeat(error, request):
                         raise
             attempt.reused = False
-            return await self._ask(await pool.open(), request, attempt)
+            return await self._ask(
+                await self._open(pool, request, attempt), request, attempt
+            )
         except MeshError as error:
             if attempt is not None:
                 attempt.error = error
@@ -68,6 +73,17 @@ class Forward:
         if service is None:
             raise NoRoute(f"no service is named {request.destination}")
         return service.choose() or await service.wait_known()
+
+    async def _open(
+        self, pool: Pool, request: Request, attempt: Attempt
+    ) -> UpstreamConnection:
+        limit = request.exchange.limits.attempt
+        if limit == math.inf:
+            return await pool.open()
+        # Once a connection, not once a request.
+        with trio.move_on_after(attempt.started + limit - self._clock()):
+            return await pool.open()
+        raise AttemptTimeout(f"not connected within {limit:g} s")
 
     async def _ask(
         self, connection: UpstreamConnection, request: Request, attempt: Attempt
