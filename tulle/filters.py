@@ -73,7 +73,10 @@ def _tell(installed: Installed) -> Iterator[str]:
         return
     yield f"\n{inspect.getdoc(cls) or 'It has no description.'}"
     formatter = click.HelpFormatter(width=_width())
-    rows = [(each.name, _key(each)) for each in keys(cls)]
+    try:
+        rows = [(each.name, _key(each)) for each in keys(cls)]
+    except NameError as error:
+        rows = [("?", f"the types of the keys cannot be read: {error}")]
     if rows:
         with formatter.section("Keys"):
             formatter.write_dl(rows)

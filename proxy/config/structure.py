@@ -121,9 +121,14 @@ class Reader:
         if not isinstance(content, dict):
             self._document.complain(value, "expected a map")
             return _draft(cls, preset)
+        try:
+            hints = get_type_hints(cls)
+        except Exception as error:  # a filter's own code
+            wanted = f"the types of {cls.__qualname__} cannot be read: {error}"
+            self._document.complain(value, wanted, broken=True)
+            return _draft(cls, preset)
         before = len(self._document.problems)
         known = {key: each for key, each in fields(cls).items() if key not in preset}
-        hints = get_type_hints(cls)
         made = dict(preset)
         sound: dict[str, Value] = {}
         for key, each in content.items():

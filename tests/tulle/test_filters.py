@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ CODE = "import attrs\n\n@attrs.frozen\nclass Bare:\n    def build(self, env): ..
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that Python imports from, with two distributions of filters."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bare_filter_of_a_test", raising=False)
     for name, entry in (("broken", ENTRY), ("bare", BARE)):
         dist = tmp_path / f"{name}-2.0.dist-info"
         dist.mkdir()
@@ -92,6 +94,13 @@ def test_a_filter_with_nothing_to_say_says_that(site: Path) -> None:
         "",
         "It has no keys.",
     ]
+
+
+def test_a_filter_whose_types_cannot_be_read_says_so(site: Path) -> None:
+    code = CODE.replace("    def", "    when: 'Nowhere' = None\n    def")
+    (site / "bare_filter_of_a_test.py").write_text(code)
+
+    assert "cannot be read: name 'Nowhere' is not defined" in filters("bare")
 
 
 def test_a_name_that_is_not_there_is_a_usage_error() -> None:

@@ -256,3 +256,15 @@ def test_what_is_expected_is_said_in_words() -> None:
     assert expected(dict[str, int] | None) == (
         "a map, each value a whole number or null"
     )
+
+
+def test_types_that_only_a_type_checker_imports_are_told() -> None:
+    @attrs.frozen
+    class Untold:
+        when: Nowhere = None  # type: ignore[name-defined]  # noqa: F821 - the point
+
+    assert read(Untold, "{}")[1] == [
+        "f:1: an empty map: the types of "
+        "test_types_that_only_a_type_checker_imports_are_told.<locals>.Untold "
+        "cannot be read: name 'Nowhere' is not defined"
+    ]
