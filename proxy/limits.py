@@ -1,9 +1,10 @@
-"""File descriptors: as many as the system lets us have, and a word when they are few."""
+"""What the system lets us have, and a word when that is little."""
 
 from __future__ import annotations
 
 import logging
 import resource
+from pathlib import Path
 
 from proxy.config.model import Config
 
@@ -11,6 +12,8 @@ log = logging.getLogger("tulle.supervisor")
 
 OWN = 64
 """Descriptors of a worker that are not connections."""
+
+MIGRATE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
 class TooLow(Exception):
@@ -33,4 +36,17 @@ def prepare(config: Config) -> None:
             "at the limit, accepting waits",
             hard,
             wanted,
+        )
+
+
+def warn_of_shrinking(setting: Path = MIGRATE) -> None:
+    """Say so when the kernel resets what is in the middle of its handshake."""
+    try:
+        is_off = setting.read_text().strip() == "0"
+    except OSError:
+        is_off = True
+    if is_off:
+        log.warning(
+            "net.ipv4.tcp_migrate_req is 0: connections in their handshake with "
+            "a worker that ends are reset"
         )

@@ -69,6 +69,13 @@ def complain(error: Exception) -> None:
         log.error("%s", line)
 
 
+def _freeze() -> None:
+    # What is here is shared with the children as long as nobody touches it, and a
+    # collector run touches everything.
+    gc.collect()
+    gc.freeze()
+
+
 @attrs.define(eq=False)
 class Supervisor:
     """Holds the sockets and the totals, and has the children."""
@@ -121,22 +128,22 @@ class Supervisor:
         fleet.last_number, fleet.restarts = state["last_number"], state["restarts"]
         fleet.children = resume.restore_children(state, time.monotonic())
         listening.close_others(running.places)
+        _freeze()
         fleet.renew(running.slots, running.number, running.config.grace)
         supervisor._announce()
         return supervisor
 
     def run(self) -> int:
         """Supervise until everything has ended."""
-        # What is here now is shared with the children as long as nobody touches it,
-        # and a collector run touches everything.
-        gc.collect()
-        gc.freeze()
+        _freeze()
         try:
             while self._exit_code is None or self.fleet.children:
                 self._wait()
                 self._turn()
             return self._exit_code
         finally:
+            if self._check is not None:
+                self._check.stop()
             self.listening.close_others(())
             self.signals.close()
 
@@ -321,12 +328,15 @@ class Supervisor:
     def _commit(self, following: Running) -> None:
         before, self.running, self._next = self.running, following, None
         logs.configure(following.config.log, "supervisor", queued=False)
+        if following.slots < before.slots:
+            limits.warn_of_shrinking()
+        # Only when the worker has the last copy of a socket does it end with it.
+        self.listening.close_others(following.places)
         for worker in self.fleet.workers:
             if worker.slot >= following.slots:
                 self.fleet.drain(worker, following.config.grace)
             elif worker.configuration != following.number:
                 self._apply(worker, following, before)
-        self.listening.close_others(following.places)
         if following.agent_differs(before):
             self.fleet.quit_agent()
         log.info("the configuration is in use")

@@ -77,6 +77,12 @@ class Check:
     def ended(self) -> int | None:
         return self.process.poll()
 
+    def stop(self) -> None:
+        """Give it up."""
+        self.process.kill()
+        self.process.wait()
+        self.output.close()
+
     def complaint(self) -> str:
         """What it wrote; closes the file."""
         with self.output:
