@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -85,11 +87,19 @@ class Origin:
         Raises TimeoutError when one stays there: somebody forwarded a beginning and
         neither finished nor cut it.
         """
+        deadline = time.monotonic() + PATIENCE
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._half, PATIENCE):
-                raise TimeoutError("the origin waits for the rest of a request")
+            while not self._is_calm():
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the origin waits for the rest of a request")
+                self._changed.wait(0.002)
             taken, self._messages = self._messages, []
         return taken
+
+    def _is_calm(self) -> bool:
+        """Whether everything that has arrived has been read, and ends in a whole."""
+        waiting = [self._listener, *self._open.values()]
+        return not self._half and not select.select(waiting, [], [], 0)[0]
 
     def wait_for_requests(self, count: int, seconds: float = PATIENCE) -> int:
         """Wait until ``count`` requests came since the last ``take``; say how many did."""
@@ -134,11 +144,11 @@ class Origin:
             self._start(self._serve, self._opened, connected)
 
     def _serve(self, number: int, connected: socket.socket) -> None:
-        with connected:
-            with suppress(OSError):
-                self._converse(number, connected)
+        with suppress(OSError):
+            self._converse(number, connected)
         with self._changed:
             del self._open[number]
+            connected.close()
             self._changed.notify_all()
 
     def _converse(self, number: int, connected: socket.socket) -> None:

@@ -121,7 +121,9 @@ def test_a_client_that_asks_for_100_and_goes_leaves_no_request(
 ) -> None:
     with Client(address) as client:
         client.send(post(b"Expect: 100-continue", b"Content-Length: 2"))
+        was_told = client.is_answered(PATIENCE)
 
+    assert was_told
     assert not [each for each in seen(origin, address) if each.whole]
 
 
