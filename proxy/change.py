@@ -35,13 +35,14 @@ class Running:
     @property
     def admin_places(self) -> dict[Place, int]:
         """Where the agent listens, with its backlog."""
-        return {(self.config.admin, 0): BACKLOG} if self.config.admin else {}
+        admin = self.config.admin
+        return {Place.of("", admin, 0): BACKLOG} if admin else {}
 
     @property
     def places(self) -> dict[Place, int]:
         """Everywhere the proxy listens, each with its backlog."""
         return self.admin_places | {
-            (address, slot): listener.backlog
+            Place.of(listener.name, address, slot): listener.backlog
             for listener in self.config.listeners.values()
             for address in listener.address
             for slot in range(self.slots)
@@ -50,8 +51,8 @@ class Running:
     def places_of(self, slot: int) -> dict[str, list[Place]]:
         """Where the worker in a slot listens, by listener."""
         return {
-            listener.name: [(address, slot) for address in listener.address]
-            for listener in self.config.listeners.values()
+            name: [Place.of(name, address, slot) for address in listener.address]
+            for name, listener in self.config.listeners.items()
         }
 
     def changed_listeners(self, before: Running) -> list[Listener]:

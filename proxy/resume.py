@@ -16,7 +16,7 @@ from proxy.channel import Channel
 from proxy.children import Child
 from proxy.config import parse
 from proxy.fleet import Fleet
-from proxy.sockets import CannotListen, Listening
+from proxy.sockets import CannotListen, Listening, Place
 
 log = logging.getLogger("tulle.supervisor")
 
@@ -31,8 +31,7 @@ def leave(
 ) -> NoReturn:
     """Execute the program on the disk, with everything it needs to go on."""
     sockets = [
-        (address, slot, each.fileno())
-        for (address, slot), each in listening.sockets.items()
+        (*place, held.fileno()) for place, held in listening.sockets.items()
     ]
     children = [
         {
@@ -69,9 +68,9 @@ def leave(
 def restore_listening(state: Mapping[str, Any]) -> Listening:
     """The sockets that came along."""
     sockets = {}
-    for address, slot, descriptor in state["sockets"]:
+    for *place, descriptor in state["sockets"]:
         os.set_inheritable(descriptor, False)
-        sockets[address, slot] = socket.socket(fileno=descriptor)
+        sockets[Place(*place)] = socket.socket(fileno=descriptor)
     return Listening(sockets)
 
 

@@ -14,13 +14,26 @@ import os
 import socket
 import stat
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import attrs
 
 from proxy.config.address import Unix, parse_address
 
-Place = tuple[str, int]
-"""An address as it is written in the file, and a slot."""
+
+class Place(NamedTuple):
+    """Where a socket listens: an address as the file has it, for one slot."""
+
+    address: str
+    slot: int
+    owner: str = ""
+    """The listener, where any port will do: two of them are not the same place."""
+
+    @classmethod
+    def of(cls, owner: str, address: str, slot: int) -> Place:
+        """The place of a listener's address."""
+        return cls(address, slot, owner if address.endswith(":0") else "")
+
 
 REASONS = {
     errno.EADDRINUSE: "the address is in use",
@@ -56,15 +69,17 @@ class Listening:
         has changed.
         """
         before = dict(self.sockets)
-        for (address, slot), backlog in wanted.items():
-            if (address, slot) in self.sockets:
+        for place, backlog in wanted.items():
+            if place in self.sockets:
                 continue
             try:
-                self.sockets[address, slot] = self._open(address, backlog)
+                self.sockets[place] = self._open(place, backlog)
             except OSError as error:
                 self._keep(before)
                 reason = REASONS.get(error.errno or 0, error.strerror or str(error))
-                raise CannotListen(f"cannot listen on {address}: {reason}") from error
+                raise CannotListen(
+                    f"cannot listen on {place.address}: {reason}"
+                ) from error
 
     def close_others(self, wanted: Iterable[Place]) -> None:
         """Close what is not wanted; a UNIX socket's file goes with its last place."""
@@ -80,25 +95,32 @@ class Listening:
         self.sockets.clear()
 
     def _keep(self, kept: dict[Place, socket.socket]) -> None:
-        addresses = {address for address, _ in kept}
+        addresses = {each.address for each in kept}
         for place in self.sockets.keys() - kept.keys():
             held = self.sockets.pop(place)
-            if held.family == socket.AF_UNIX and place[0] not in addresses:
-                addresses.add(place[0])
+            if held.family == socket.AF_UNIX and place.address not in addresses:
+                addresses.add(place.address)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(held.getsockname())
             held.close()
 
-    def _open(self, address: str, backlog: int) -> socket.socket:
-        sibling = next((s for (a, _), s in self.sockets.items() if a == address), None)
-        place = parse_address(address)
-        if isinstance(place, Unix):
-            return sibling.dup() if sibling else _open_unix(place.path, backlog)
+    def _open(self, place: Place, backlog: int) -> socket.socket:
+        sibling = next(
+            (
+                held
+                for each, held in self.sockets.items()
+                if each._replace(slot=place.slot) == place
+            ),
+            None,
+        )
+        address = parse_address(place.address)
+        if isinstance(address, Unix):
+            return sibling.dup() if sibling else _open_unix(address.path, backlog)
         if sibling is not None:
             return _open_tcp(sibling.family, sibling.getsockname(), backlog)
-        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         family, _, _, _, name = found[0]
-        if place.port:
+        if address.port:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 _prepare(probe, name)
                 probe.bind(name)

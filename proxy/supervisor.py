@@ -298,9 +298,9 @@ class Supervisor:
     def _apply(self, worker: Child, config: Running, before: Running) -> None:
         opened = config.changed_listeners(before) if worker.slot < config.slots else []
         sockets = [
-            self.listening.sockets[address, worker.slot]
+            self.listening.sockets[place]
             for listener in opened
-            for address in listener.address
+            for place in config.places_of(worker.slot)[listener.name]
         ]
         counts = [(each.name, len(each.address)) for each in opened]
         worker.configuration = config.number
@@ -393,9 +393,10 @@ class Supervisor:
     def _announce(self) -> None:
         config = self.running.config
         admin = self.running.admin_places
-        for address, slot in admin:
-            log.info("admin on %s", shown(self.listening.sockets[address, slot]))
-        for listener in config.listeners.values():
-            for address in listener.address:
-                where = shown(self.listening.sockets[address, 0])
-                log.info("%s (%s) on %s", listener.name, listener.direction, where)
+        for place in admin:
+            log.info("admin on %s", shown(self.listening.sockets[place]))
+        for name, places in self.running.places_of(0).items():
+            for place in places:
+                where = shown(self.listening.sockets[place])
+                direction = config.listeners[name].direction
+                log.info("%s (%s) on %s", name, direction, where)
