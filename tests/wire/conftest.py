@@ -8,7 +8,7 @@ import pytest
 
 from tests.wire.client import Address
 from tests.wire.origin import Origin
-from tests.wire.running import Running, free_ports, running
+from tests.wire.running import Running, free_ports, running, serving
 
 BARE = """\
 version: 1
@@ -44,13 +44,8 @@ def address(proxy: Running) -> Address:
 @pytest.fixture(scope="session")
 def bare(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """A proxy without filters: what its origin did wrong is not tried again."""
-    folder = tmp_path_factory.mktemp("bare")
-    (port,) = free_ports(1)
-    host, behind = origin.address
-    (folder / "mesh.yaml").write_text(BARE.format(port=port, origin=f"{host}:{behind}"))
-    arguments = ["-c", str(folder / "mesh.yaml")]
-    with running(arguments, [port], folder / "proxy.log") as proxy:
-        yield proxy.addresses[0]
+    with serving(BARE, origin, tmp_path_factory.mktemp("bare")) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

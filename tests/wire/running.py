@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from tests.wire.client import Address
+from tests.wire.origin import Origin
 
 BOOT = 10.0
 """Seconds until a listener must take connections."""
@@ -79,6 +80,17 @@ def running(
     said = log.read_text()
     assert not died, f"a process of the proxy's died:\n{said}"
     assert "Traceback" not in said, said
+
+
+@contextmanager
+def serving(file: str, origin: Origin, folder: Path) -> Iterator[Address]:
+    """A proxy from a configuration with places for its ``port`` and the ``origin``."""
+    (port,) = free_ports(1)
+    host, behind = origin.address
+    (folder / "mesh.yaml").write_text(file.format(port=port, origin=f"{host}:{behind}"))
+    arguments = ["-c", str(folder / "mesh.yaml")]
+    with running(arguments, [port], folder / "proxy.log") as proxy:
+        yield proxy.addresses[0]
 
 
 def wait_for(address: Address, proxy: Running) -> None:
