@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from meshfilters.errors import ConfigError
 from meshfilters.exchange import Endpoint
+from meshfilters.handshakes import detail_of, result_of
 from meshfilters.memory import stream_pair
-from meshfilters.stream import Stream
+from meshfilters.stream import HandshakeBroken, Stream
 from meshfilters.testing import Kit
 from meshfilters.tls import Tls, TlsDial
-from tests.authority import API, WEB
+from tests.authority import WEB
 from tests.meeting import ROOT, Meeting
 
 
@@ -69,28 +69,6 @@ def test_good_files_have_no_problems(meeting: Meeting) -> None:
     assert not list(TlsDial(name="api.test").check())
 
 
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda path: Tls(certificate=path), "certificate and key go together"),
-        (lambda path: TlsDial(key=path), "certificate and key go together"),
-        (lambda path: Tls(), "mode required needs a certificate"),
-        (lambda path: Tls(mode="passthrough", clients=path), "no use for files"),
-        (lambda path: TlsDial(name="spiffe://"), "neither a SPIFFE ID nor"),
-        (lambda path: TlsDial(name="10.0.0.1"), "neither a SPIFFE ID nor"),
-        (lambda path: TlsDial(name="*.test"), "neither a SPIFFE ID nor"),
-        (lambda path: TlsDial(server_name=API), "no DNS name"),
-        (lambda path: TlsDial(alpn=("",)), "alpn"),
-        (lambda path: TlsDial(minimum_version=1.1), "minimum_version"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(
-    make: Callable[[Path], object], said: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match=said):
-        make(tmp_path)
-
-
 def test_openssl_is_not_imported_before_a_filter_is_built() -> None:
     code = (
         "import sys, meshfilters.tls as t; t.TlsDial(name='api.test');"
@@ -98,3 +76,23 @@ def test_openssl_is_not_imported_before_a_filter_is_built() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "result", "detail"),
+    [
+        (trio.TooSlowError(), "timeout", "handshake timeout"),
+        (trio.BrokenResourceError("cut"), "closed", "cut"),
+        (HandshakeBroken("expired", "it expired"), "expired", "it expired"),
+    ],
+)
+def test_a_failure_has_a_label_and_words(
+    error: Exception, result: str, detail: str
+) -> None:
+    assert result_of(error) == result
+    assert detail_of(error) == detail
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="go together"):
+        Tls(certificate=tmp_path)

@@ -5,8 +5,11 @@ import sys
 
 import pytest
 import trio
+import trio.testing
+from OpenSSL import SSL
 
 from meshfilters.memory import stream_pair
+from meshfilters.stream import HandshakeBroken
 
 
 async def test_what_one_end_sends_the_other_receives() -> None:
@@ -69,6 +72,14 @@ async def test_a_closed_end_is_the_end_of_the_other() -> None:
         await far.send_all(b"x")
     with pytest.raises(trio.ClosedResourceError):
         await near.send_all(b"x")
+
+
+async def test_it_can_start_tls() -> None:
+    near, far = stream_pair()
+    await far.send_all(b"no TLS at all")
+
+    with pytest.raises(HandshakeBroken):
+        await near.start_tls(SSL.Context(SSL.TLS_CLIENT_METHOD), server_side=False)
 
 
 def test_openssl_is_not_imported_for_it() -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
 from meshfilters import openssl
 from meshfilters.certificates import Material
-from tests.authority import API, WEB, root
+from meshfilters.errors import ConfigError
+from tests.authority import API, WEB, Issued, root
 
 ROOT = root()
 SERVER = ROOT.issue(uris=[API], dns=["api.test"])
@@ -165,3 +167,105 @@ def test_the_systems_roots_are_used_where_none_are_given(
 )
 def test_errors_are_said_in_a_line(error: Exception, said: str) -> None:
     assert said in openssl.describe(error)
+
+
+def failing(
+    servers: SSL.Context, clients: SSL.Context
+) -> tuple[SSL.Connection, Exception]:
+    """The end whose handshake fails first, and its error."""
+    client, server = ends(servers, clients)
+    for _ in range(4):
+        for here, there in ((client, server), (server, client)):
+            try:
+                step(here.do_handshake)
+            except (SSL.Error, openssl.NoProtocol) as error:
+                return here, error
+            carry(here, there)
+    raise AssertionError("nothing failed")
+
+
+def result(issued: Issued, wanted: Material = SERVERS) -> tuple[str, str]:
+    """How a server that has ``wanted`` takes a client with this certificate."""
+    servers = openssl.server_context(
+        wanted, minimum=1.3, alpn=(), is_client_required=True
+    )
+    shown = Material((issued.certificate,), issued.key, (ROOT.certificate,))
+    clients = openssl.client_context(shown, minimum=1.3, alpn=())
+    broken = openssl.broken(*failing(servers, clients))
+    return broken.result, str(broken)
+
+
+def test_the_verifiers_reason_is_the_result() -> None:
+    assert result(ROOT.issue(ends=-1)) == (
+        "expired",
+        "peer's certificate: cert has expired",
+    )
+    assert result(ROOT.issue(starts=60))[0] == "not_yet_valid"
+    assert result(root("other").issue())[0] == "untrusted"
+    assert result(ROOT.issue(uris=[WEB, API]))[0] == "bad_name"
+
+
+def test_without_a_certificate_that_is_the_result() -> None:
+    clients = openssl.client_context(
+        Material(roots=(ROOT.certificate,)), minimum=1.3, alpn=()
+    )
+
+    broken = openssl.broken(*failing(server_context(), clients))
+
+    assert broken.result == "no_certificate"
+
+
+def test_a_certificate_barely_ahead_of_our_clock_is_taken() -> None:
+    issued = ROOT.issue(uris=[WEB], starts=openssl.SKEW - 5)
+    early = Material((issued.certificate,), issued.key, (ROOT.certificate,))
+    clients = openssl.client_context(early, minimum=1.3, alpn=())
+
+    client, server = ends(server_context(), clients)
+    shake(client, server)
+
+    assert openssl.facts(server).peer is not None
+
+
+def test_no_protocol_in_common_is_the_result() -> None:
+    clients = openssl.client_context(CLIENTS, minimum=1.3, alpn=("h2",))
+
+    broken = openssl.broken(*failing(server_context(), clients))
+
+    assert broken.result == "no_protocol"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SSL.SysCallError(-1, "Unexpected EOF"), "closed"),
+        (SSL.Error([("", "", "tlsv1 alert unknown ca")]), "alert"),
+        (SSL.Error([("", "", "wrong version number")]), "protocol"),
+    ],
+)
+def test_any_other_failure_has_a_result_too(error: Exception, expected: str) -> None:
+    client, _ = ends(server_context(), client_context())
+
+    assert openssl.broken(client, error).result == expected
+
+
+def test_a_certificate_that_openssl_refuses_is_named() -> None:
+    weak = ROOT.issue(
+        common_name="weak", key=rsa.generate_private_key(65537, key_size=1024)
+    )
+    material = Material((weak.certificate,), weak.key)
+
+    with pytest.raises(ConfigError, match="certificate of CN=weak: ee key too small"):
+        openssl.client_context(material, minimum=1.3, alpn=())
+
+
+def test_intermediates_are_sent_along() -> None:
+    issued = ROOT.intermediate().issue(uris=[API])
+    chain = (issued.certificate, *issued.intermediates)
+    servers = openssl.server_context(
+        Material(chain, issued.key), minimum=1.3, alpn=(), is_client_required=False
+    )
+
+    client, server = ends(servers, client_context())
+    shake(client, server)
+
+    assert openssl.facts(client).peer is not None

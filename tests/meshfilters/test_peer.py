@@ -66,6 +66,15 @@ def test_a_name_beyond_ascii_proves_nothing() -> None:
         facts(ROOT.issue(extra=[(broken, False)]).certificate)
 
 
+def test_a_name_of_an_unknown_kind_proves_nothing() -> None:
+    party = x509.UnrecognizedExtension(
+        x509.SubjectAlternativeName.oid, b"\x30\x02\xa5\x00"
+    )
+
+    with pytest.raises(ValueError, match=r".+"):
+        facts(ROOT.issue(extra=[(party, False)]).certificate)
+
+
 def test_a_certificate_without_a_name_proves_nothing() -> None:
     with pytest.raises(ValueError, match="names nobody"):
         facts(ROOT.issue(common_name="").certificate)

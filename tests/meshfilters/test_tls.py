@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,37 @@ async def test_a_slow_handshake_is_given_up(
     assert "handshake timeout" in str(meeting.server.error)
     assert meeting.server.results == ["timeout"]
     assert trio.current_time() == pytest.approx(10 + FAREWELL)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: Tls(certificate=path), "certificate and key go together"),
+        (lambda path: Tls(), "mode required needs a certificate"),
+        (lambda path: Tls(mode="passthrough", clients=path), "no use for files"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    make: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        make(tmp_path)
+
+
+def test_its_files_are_checked(meeting: Meeting) -> None:
+    missing = meeting.folder / "gone.pem"
+
+    assert not list(meeting.tls().check())
+    assert list(meeting.tls(clients=missing).check()) == [
+        f"{missing} cannot be read: No such file or directory"
+    ]
+
+
+async def test_a_refused_client_that_breaks_off_is_let_go(meeting: Meeting) -> None:
+    near, far = stream_pair()
+    await near.send_all(b"GET")
+    await near.aclose()
+
+    await meeting.accept(meeting.tls(), far)
+
+    assert meeting.server.results == ["plain_refused"]

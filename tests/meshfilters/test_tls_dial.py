@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from meshfilters.errors import ConfigError, HandshakeFailed
 from meshfilters.exchange import Endpoint
 from meshfilters.memory import stream_pair
+from meshfilters.tls_dial import TlsDial
 from tests.authority import API, WEB, Issued
 from tests.meeting import FAULTS, ROOT, Meeting
 
@@ -144,3 +146,31 @@ async def test_a_weak_key_is_refused_at_the_start(meeting: Meeting) -> None:
 
     with pytest.raises(ConfigError, match="key too small"):
         meeting.dial(weak).build(meeting.client.kit.env)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: TlsDial(key=path), "certificate and key go together"),
+        (lambda path: TlsDial(name="spiffe://"), "neither a SPIFFE ID nor"),
+        (lambda path: TlsDial(name="10.0.0.1"), "neither a SPIFFE ID nor"),
+        (lambda path: TlsDial(name="*.test"), "neither a SPIFFE ID nor"),
+        (lambda path: TlsDial(server_name=API), "no DNS name"),
+        (lambda path: TlsDial(alpn=("",)), "alpn"),
+        (lambda path: TlsDial(minimum_version=1.1), "minimum_version"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    make: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        make(tmp_path)
+
+
+def test_its_files_are_checked(meeting: Meeting) -> None:
+    missing = meeting.folder / "gone.pem"
+
+    assert not list(meeting.dial().check())
+    assert list(meeting.dial(roots=missing).check()) == [
+        f"{missing} cannot be read: No such file or directory"
+    ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import AsyncIterator, Callable
 
@@ -350,6 +351,11 @@ class Reluctant:
             raise self.wants.pop()
         return self.connection.send(data)
 
+    def do_handshake(self) -> None:
+        if self.wants:
+            raise self.wants.pop()
+        self.connection.do_handshake()
+
     def __getattr__(self, name: str) -> object:
         return getattr(self.connection, name)
 
@@ -389,3 +395,33 @@ async def test_a_wait_for_the_other_direction_ends_when_it_is_closed(
         nursery.start_soon(send)
         await trio.testing.wait_all_tasks_blocked()
         stream.close()
+
+
+async def test_a_handshake_may_have_to_wait_for_room(
+    pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Reluctant] = []
+    client, server = pairs.plain()
+
+    def connection(*given: object, **more: object) -> Reluctant:
+        made.append(Reluctant(make(*given, **more)))  # type: ignore[arg-type]  # as given
+        made[-1].wants = [SSL.WantWriteError()]
+        return made[-1]
+
+    make = openssl.connection
+    monkeypatch.setattr(openssl, "connection", connection)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_nudge, client, server)
+        secured, _ = await pairs.over(client, server)
+        nursery.cancel_scope.cancel()
+
+    assert len(made) == 2
+    assert secured.tls is not None
+
+
+async def _nudge(*streams: SocketStream) -> None:
+    """Wake who waits to write, as an edge does."""
+    while True:
+        for each in streams:
+            each.watch.notice(select.EPOLLOUT)
+        await trio.lowlevel.checkpoint()
