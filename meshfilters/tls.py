@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -130,13 +131,13 @@ _Accept = Callable[[Connection], Awaitable[tuple[str, Connection]]]
 
 async def _take_leave(stream: Stream) -> None:
     """Let the client read why: a socket closed with bytes unread resets, alert or not."""
-    with trio.move_on_after(FAREWELL):
-        try:
-            await stream.send_eof()
-            while await stream.receive_some():
-                pass
-        except trio.BrokenResourceError:
-            return
+    with (
+        trio.move_on_after(FAREWELL),
+        contextlib.suppress(trio.BrokenResourceError),
+    ):
+        await stream.send_eof()
+        while await stream.receive_some():
+            pass
 
 
 async def _read_name(connection: Connection) -> tuple[str, Connection]:
