@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +31,7 @@ listeners:
   web: {{address: "{address}", to: app, direction: inbound, request: [metrics]}}
 {more}
 services:
-  app: {{endpoints: ["127.0.0.1:1"]}}
+  app: {{endpoints: ["{endpoint}"]}}
 """
 
 
@@ -56,8 +57,15 @@ class Proxy:
         grace: float = 5,
         address: str = "127.0.0.1:0",
         more: str = "",
+        endpoint: str = "127.0.0.1:1",
     ) -> None:
-        text = FILE.format(workers=workers, grace=grace, address=address, more=more)
+        text = FILE.format(
+            workers=workers,
+            grace=grace,
+            address=address,
+            more=more,
+            endpoint=endpoint,
+        )
         (self.folder / "mesh.new").write_text(text)
         (self.folder / "mesh.new").replace(self.folder / "mesh.yaml")
 
@@ -307,25 +315,30 @@ def test_code_that_does_not_import_changes_nothing(
 
 def copied(folder: Path) -> Path:
     """The packages, to be edited."""
-    import shutil
-
     source = folder / "source"
     for each in ("meshfilters", "proxy", "controlplane", "tulle"):
         shutil.copytree(ROOT / each, source / each)
     return source
 
 
-def test_sigterm_ends_with_zero_and_readiness_goes_first(proxy: Proxy) -> None:
-    proxy.write(grace=30)
-    proxy.start_ready()
-    with socket.create_connection(("127.0.0.1", proxy.port("web"))) as busy:
-        busy.sendall(b"GET / HTTP/1.1\r\n")
+def test_sigterm_lets_a_request_finish_and_readiness_goes_first(proxy: Proxy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as origin:
+        origin.settimeout(PATIENCE)
+        proxy.write(grace=30, endpoint=f"127.0.0.1:{origin.getsockname()[1]}")
+        proxy.start_ready()
+        client = http.client.HTTPConnection("127.0.0.1", proxy.port("web"), timeout=5)
+        client.request("GET", "/")
+        upstream, _ = origin.accept()
+        upstream.recv(4096)
+
         proxy.process.send_signal(signal.SIGTERM)
 
         eventually(lambda: not proxy.is_ready(), "not ready")
         assert proxy.ask("admin", "/ready")[0] == 503
-        busy.sendall(b"Host: x\r\n\r\n")
-        assert busy.recv(12) == b"HTTP/1.1 502"
+        upstream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell")
+        assert client.getresponse().read() == b"well"
+        client.close()
+        upstream.close()
 
     assert proxy.process.wait(PATIENCE) == 0
 
