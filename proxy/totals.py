@@ -47,13 +47,22 @@ class Family:
                 for index, number in enumerate(numbers):
                     mine[index] += number
 
-    def has_shape_of(self, other: Family) -> bool:
+    def has_kind_of(self, other: Family) -> bool:
         """Whether the two can be summed: an upgrade may have changed a metric."""
-        return (self.kind, self.labels, self.buckets) == (
-            other.kind,
-            other.labels,
-            other.buckets,
-        )
+        return (self.kind, self.buckets) == (other.kind, other.buckets)
+
+    def widened(self, labels: tuple[str, ...]) -> Family:
+        """The same under more labels; one that a series has not got is empty there."""
+        if labels == self.labels:
+            return self
+        places = [
+            self.labels.index(each) if each in self.labels else None for each in labels
+        ]
+        series = {
+            tuple("" if place is None else key[place] for place in places): numbers
+            for key, numbers in self.series.items()
+        }
+        return attrs.evolve(self, labels=labels, series=series)
 
 
 Families = dict[str, Family]
@@ -82,7 +91,7 @@ def snapshot(metrics: Metrics) -> Families:
 
 
 def add_all(snapshots: Iterable[Families]) -> Families:
-    """The sum; where a metric has two shapes, the later one is kept."""
+    """The sum; where a metric is of two kinds, the later one is kept."""
     total: Families = {}
     for families in snapshots:
         for family in families.values():
@@ -117,10 +126,13 @@ def _key(labels: tuple[str | int, ...]) -> tuple[str, ...]:
 
 def _merge(families: Families, family: Family) -> None:
     mine = families.get(family.name)
-    if mine is None or not mine.has_shape_of(family):
+    if mine is None or not mine.has_kind_of(family):
         mine = attrs.evolve(family, series={})
-        families[family.name] = mine
-    mine.add(family)
+    # A filter may count inbound under other labels than outbound, and a sidecar has it
+    # on both sides. To Prometheus an empty label is one that is not there.
+    labels = tuple(dict.fromkeys((*mine.labels, *family.labels)))
+    mine = families[family.name] = mine.widened(labels)
+    mine.add(family.widened(labels))
 
 
 class Totals:

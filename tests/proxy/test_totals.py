@@ -66,11 +66,29 @@ def test_a_sum_leaves_what_it_adds_alone() -> None:
     assert one["requests_total"].series["a",] == [1]
 
 
-def test_a_metric_that_changed_its_shape_is_the_later_one() -> None:
+def test_a_metric_that_changed_its_kind_is_the_later_one() -> None:
     old = {"x": Family("counter", "x", "", ("a",), (), {("1",): [5]})}
-    new = {"x": Family("counter", "x", "", ("a", "b"), (), {("1", "2"): [1]})}
+    new = {"x": Family("gauge", "x", "", ("a",), (), {("1",): [1]})}
 
-    assert add_all([old, new])["x"].series == {("1", "2"): [1]}
+    assert add_all([old, new])["x"].series == {("1",): [1]}
+
+
+def test_a_metric_with_other_labels_inbound_than_outbound_keeps_both() -> None:
+    metrics = Metrics()
+    metrics.counter("x", "", ("direction", "server"), ("outbound",)).add(("api",), 5)
+    metrics.counter("x", "", ("direction", "client"), ("inbound",)).add(("web",), 7)
+
+    family = snapshot(metrics)["x"]
+
+    assert family.labels == ("direction", "server", "client")
+    assert family.series == {("outbound", "api", ""): [5], ("inbound", "", "web"): [7]}
+
+
+def test_a_metric_that_got_a_label_goes_on_from_its_number() -> None:
+    old = {"x": Family("counter", "x", "", ("a",), (), {("1",): [5]})}
+    new = {"x": Family("counter", "x", "", ("b", "a"), (), {("", "1"): [1]})}
+
+    assert add_all([old, new])["x"].series == {("1", ""): [6]}
 
 
 def test_a_dead_workers_numbers_stay(files: tuple[int, int]) -> None:
