@@ -1,4 +1,4 @@
-"""Requests made up from a seed: good ones, then spoiled a little."""
+"""Requests and answers made up from a seed: good ones, then spoiled a little."""
 
 from __future__ import annotations
 
@@ -79,21 +79,49 @@ def request(random: Random) -> bytes:
     return b"\r\n".join([line, *fields, b"", body])
 
 
+STATUSES = [b"200 OK", b"200 ", b"404 Not Found", b"503 Busy", b"201 Created"]
+ANSWER_FIELDS = [
+    b"Server: x",
+    b"X-A: b",
+    b"Set-Cookie: a=b",
+    b"Set-Cookie: c=d",
+    b"Connection: keep-alive",
+    b"Connection: close",
+    b"Connection: x-a",
+    b"X-Empty:",
+    b"X-Eight: \xe9\xff",
+]
+
+
+def answer(random: Random) -> bytes:
+    """A good answer, framed in one of three ways."""
+    line = b"HTTP/1.1 " + random.choice(STATUSES)
+    fields = random.sample(ANSWER_FIELDS, random.randrange(4))
+    framing = random.randrange(5)
+    body = chunks(random) if framing > 2 else text(random, 30)
+    if framing > 2:
+        fields.append(b"Transfer-Encoding: chunked")
+    elif framing:
+        fields.append(b"Content-Length: %d" % len(body))
+    random.shuffle(fields)
+    return b"\r\n".join([line, *fields, b"", body])
+
+
 def text(random: Random, most: int) -> bytes:
     return random.randbytes(most).hex().encode()[: random.randrange(1, most)]
 
 
 def chunks(random: Random) -> bytes:
     pieces = [text(random, 20) for _ in range(random.randrange(4))]
-    extension = random.choice([b"", b"", b";a", b';a="b"', b" ;a=b"])
+    # No blank before the semicolon, which is allowed and which h11 does not know.
+    extension = random.choice([b"", b"", b";a", b';a="b"'])
     coded = [b"%x%s\r\n%s\r\n" % (len(each), extension, each) for each in pieces]
-    trailer = random.choice([b"", b"", b"X-T: y\r\n", b"Content-Length: 3\r\n"])
+    trailer = random.choice([b"", b"", b"X-T: y\r\n", b"Cache-Control: x\r\n"])
     return b"".join([*coded, b"0\r\n", trailer, b"\r\n"])
 
 
-def spoiled(random: Random) -> bytes:
-    """A request after up to three small accidents."""
-    data = request(random)
+def spoiled(data: bytes, random: Random) -> bytes:
+    """The same after up to three small accidents."""
     for _ in range(random.randrange(4)):
         data = random.choice(ACCIDENTS)(data, random)
     return data

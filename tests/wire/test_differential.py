@@ -11,9 +11,10 @@ import pytest
 
 from tests.wire.case import head
 from tests.wire.client import Address, Client
-from tests.wire.generator import spoiled
-from tests.wire.origin import Origin
+from tests.wire.generator import answer, request, spoiled
+from tests.wire.origin import Origin, Script
 from tests.wire.reader import Message
+from tests.wire.reply import ASK
 
 pytestmark = pytest.mark.wire
 
@@ -23,7 +24,7 @@ REQUESTS = 50
 LAST = head(b"GET /last HTTP/1.1", b"Connection: close")
 FILLER = LAST * 100
 """More than a spoiled length can swallow, so that the connection comes to its end."""
-SILENCE = 0.5
+SILENCE = 1.5
 """Seconds after which a connection that waits for more of a body is given up."""
 
 
@@ -96,6 +97,27 @@ def by_reader(message: Message) -> Parsed:
     return Parsed(message.method, message.target, fields, message.body)
 
 
+def answer_by_h11(raw: bytes) -> tuple[int, bytes] | None:
+    """Status and body of an answer that ends with its connection; None if it is none."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(
+        h11.Request(method="POST", target="/", headers=[("Host", "a.test")])
+    )
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(raw)
+    connection.receive_data(b"")
+    body = b""
+    try:
+        while not isinstance(head := connection.next_event(), h11.Response):
+            if not isinstance(head, h11.InformationalResponse):
+                return None
+        while isinstance(event := connection.next_event(), h11.Data):
+            body += event.data
+    except h11.RemoteProtocolError:
+        return None
+    return (head.status_code, body) if isinstance(event, h11.EndOfMessage) else None
+
+
 def converse(address: Address, data: bytes) -> list[Message]:
     answers = []
     with Client(address, SILENCE) as client:
@@ -115,7 +137,7 @@ def test_what_is_forwarded_means_one_thing(
 ) -> None:
     random = Random(seed)
     for number in range(REQUESTS):
-        data = spoiled(random)
+        data = spoiled(request(random), random)
 
         answers = converse(address, data)
         seen = origin.take()
@@ -126,11 +148,34 @@ def test_what_is_forwarded_means_one_thing(
         assert [each.body for each in passed] == [
             message.method + b" " + message.target for message in whole
         ], story
-        for answer in answers:
-            assert not answer.problems, story
+        for each in answers:
+            assert not each.problems, story
         for message in whole:
             assert by_reader(message) == by_h11(message.raw), story
             assert by_reader(message) == by_httptools(message.raw), story
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_answer_is_delivered_as_it_was_meant_or_not_at_all(
+    seed: int, bare: Address, origin: Origin
+) -> None:
+    random = Random(seed)
+    for number in range(REQUESTS):
+        data = spoiled(answer(random), random)
+        origin.script = Script(data, "end")
+
+        with Client(bare) as client:
+            got = client.ask(ASK)
+            end = client.answer() if got is not None and not got.whole else None
+
+        story = f"seed {seed}, answer {number}: {data!r}\n{got}"
+        assert got is not None, story
+        assert end is None, story
+        assert not got.problems, story
+        assert [each.body for each in origin.take()] == [b"ab"], story
+        if got.whole and not got.has(b"tulle-error"):
+            assert (got.status, got.body) == answer_by_h11(data), story
 
 
 def test_the_generator_makes_good_requests_and_bad_ones(
@@ -138,7 +183,9 @@ def test_the_generator_makes_good_requests_and_bad_ones(
 ) -> None:
     random = Random(0)
 
-    answers = [converse(address, spoiled(random)) for _ in range(REQUESTS)]
+    answers = [
+        converse(address, spoiled(request(random), random)) for _ in range(REQUESTS)
+    ]
     statuses = [each[0].status for each in answers if each]
 
     assert 0.2 < statuses.count(200) / REQUESTS < 0.8

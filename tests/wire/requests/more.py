@@ -86,6 +86,12 @@ CHUNKS = [
     ),
     case("chunk-zeros", chunked(b"0002\r\nab\r\n000\r\n\r\n"), AB),
     case("chunk-last-ext", chunked(b"2\r\nab\r\n0;a=b\r\n\r\n"), AB),
+    case(
+        "chunk-ext-blanks",
+        chunked(b"2 ; a = b\r\nab\r\n0\r\n\r\n"),
+        AB,
+        Refused((400,), begun=True),
+    ),
     case("chunk-quoted-ext", chunked(b'2;a="b;c"\r\nab\r\n0\r\n\r\n'), AB),
     case(
         "chunk-16-digits",
