@@ -84,7 +84,7 @@ class RequestBody:
         if self._expects_continue:
             self._expects_continue = False
             await self._client.send_continue()
-        client, decoder = self._client, self._decoder
+        client = self._client
         while not self.is_done:
             if self.is_closed:
                 raise trio.ClosedResourceError("this body was closed")

@@ -85,11 +85,13 @@ class ResponseWriter:
                 is_bodiless=is_bodiless or ends_by_closing,
                 connection=connection,
             )
+            self.status = response.status
+            self.head_at = self._clock()
             if type(body) is Buffered and body.is_whole:
-                await self._write_head(response.status, written + body.data)
+                await self._write(written + body.data)
                 self.sent = len(body.data)
             else:
-                await self._write_head(response.status, written)
+                await self._write(written)
                 await self._stream(body, length, length is None and not head.is_http10)
         except h1.UnwritableHead as error:
             await body.aclose()
@@ -121,7 +123,9 @@ class ResponseWriter:
             is_bodiless=True,
             connection=connection,
         )
-        await self._write_head(response.status, written)
+        self.status = response.status
+        self.head_at = self._clock()
+        await self._write(written)
 
     async def inform(self, status: int, headers: Headers) -> None:
         """Write a 1xx, unless the response has begun."""
@@ -141,11 +145,6 @@ class ResponseWriter:
             response.status, response.headers, body.length, connection=CLOSE
         )
         await self._write(written + data)
-
-    async def _write_head(self, status: int, written: bytes) -> None:
-        self.status = status
-        self.head_at = self._clock()
-        await self._write(written)
 
     async def _write(self, data: bytes) -> None:
         self.is_sending = True

@@ -168,11 +168,11 @@ class Session:
     async def _next_head(self) -> h1.RequestHead | None:
         server, reader, timer = self.server, self.reader, self._timer
         limits = server.limits
-        self._is_idle = not reader
+        self._is_idle = not reader.data
         patience = limits.keep_alive if self._is_idle else limits.head_timeout
         timer.set(server.clock() + patience)
         while True:
-            if reader:
+            if reader.data:
                 head = h1.read_request(reader, limits)
                 if head is not None:
                     self._is_idle = False
@@ -297,7 +297,8 @@ class Session:
         """Answer an error if no head is out yet, and end the exchange."""
         exchange, body = self.exchange, self._body
         assert exchange is not None
-        await self.server.side_tasks.join(exchange)
+        if exchange in self.server.side_tasks:
+            await self.server.side_tasks.join(exchange)
         if error is not None:
             await self._answer(error)
         if body is not None and not body.discard():

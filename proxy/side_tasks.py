@@ -59,9 +59,8 @@ class SideTasks:
 
     async def join(self, exchange: Exchange) -> None:
         """Cancel and join the tasks of an exchange that is over."""
-        if self._tasks and (tasks := self._tasks.pop(exchange, None)):
-            for side in tasks:
-                await side.stop()
+        for side in self._tasks.pop(exchange, ()):
+            await side.stop()
 
     def close_soon(self, stream: Stream) -> None:
         """Close a stream that can only be closed by waiting."""
@@ -70,6 +69,9 @@ class SideTasks:
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run what belongs to no exchange and catches its own errors."""
         self._nursery.start_soon(task)
+
+    def __contains__(self, exchange: Exchange) -> bool:
+        return exchange in self._tasks
 
     def __len__(self) -> int:
         return sum(map(len, self._tasks.values()))

@@ -91,6 +91,7 @@ class UpstreamConnection:
         that a pooled connection ended before anything came back.
         """
         self._exchange, self._attempt = request.exchange, attempt
+        attempt.identity = self.identity
         self._error = None
         self._sent_at = math.inf
         try:
@@ -139,7 +140,7 @@ class UpstreamConnection:
             )
 
     async def _wait_continue(self) -> None:
-        if not self._reader:
+        if not self._reader.data:
             with trio.move_on_after(CONTINUE_WAIT):
                 self._reader.feed(await self._receive_some())
 
@@ -174,9 +175,12 @@ class UpstreamConnection:
     async def _receive_head(self, request: Request) -> h1.ResponseHead:
         reader = self._reader
         informational = 0
+        method = request.method
         while True:
+            if not reader.data:
+                reader.feed(await self._receive_some())
             try:
-                head = h1.read_response(reader, _LIMITS, request.method)
+                head = h1.read_response(reader, _LIMITS, method)
             except h1.WireError as error:
                 raise UpstreamProtocolError(str(error), sent=True) from error
             if head is None:
@@ -209,7 +213,7 @@ class UpstreamConnection:
     ) -> UpstreamError:
         """The connection ended early; if nothing had come, it may have raced its closing."""
         detail = str(error) if error is not None else "closed before its response"
-        is_untouched = self._has_served and not self._reader
+        is_untouched = self._has_served and not self._reader.data
         return UpstreamReset(detail, sent=was_taken, reused=is_untouched)
 
     # The response
@@ -243,7 +247,7 @@ class UpstreamConnection:
         self._timer.deadline = math.inf
         self._has_served = True
         # Bytes behind the response, or a request still being sent: not again.
-        if keeps_alive and not self._reader and self._sent_at < math.inf:
+        if keeps_alive and not self._reader.data and self._sent_at < math.inf:
             self._exchange = self._attempt = self._pump = None
             self._release(self, True)
         else:

@@ -37,7 +37,10 @@ class Forward:
         begun = time.perf_counter()
         attempt: Attempt | None = None
         try:
-            pool = await self._choose(request)
+            service = self._services.get(request.destination)
+            if service is None:
+                raise NoRoute(f"no service is named {request.destination}")
+            pool = service.choose() or await service.wait_known()
             headers = request.headers
             attempt = Attempt(
                 len(exchange.attempts) + 1,
@@ -50,14 +53,13 @@ class Forward:
             if connection is not None:
                 attempt.reused = True
                 try:
-                    return await self._ask(connection, request, attempt)
+                    return await connection.ask(request, attempt)
                 except UpstreamError as error:
                     if not _may_repeat(error, request):
                         raise
             attempt.reused = False
-            return await self._ask(
-                await self._open(pool, request, attempt), request, attempt
-            )
+            connection = await self._open(pool, request, attempt)
+            return await connection.ask(request, attempt)
         except MeshError as error:
             if attempt is not None:
                 attempt.error = error
@@ -67,12 +69,6 @@ class Forward:
             if attempt is not None and attempt.head is None:
                 attempt.ended = self._clock()
             exchange.spent += time.perf_counter() - begun
-
-    async def _choose(self, request: Request) -> Pool:
-        service = self._services.get(request.destination)
-        if service is None:
-            raise NoRoute(f"no service is named {request.destination}")
-        return service.choose() or await service.wait_known()
 
     async def _open(
         self, pool: Pool, request: Request, attempt: Attempt
@@ -84,12 +80,6 @@ class Forward:
         with trio.move_on_after(attempt.started + limit - self._clock()):
             return await pool.open()
         raise AttemptTimeout(f"not connected within {limit:g} s")
-
-    async def _ask(
-        self, connection: UpstreamConnection, request: Request, attempt: Attempt
-    ) -> Response:
-        attempt.identity = connection.identity
-        return await connection.ask(request, attempt)
 
 
 def _may_repeat(error: UpstreamError, request: Request) -> bool:

@@ -30,7 +30,7 @@ class HeadLimits(Protocol):
 
 @attrs.define(eq=False)
 class Reader:
-    """Received bytes; those before ``start`` are consumed."""
+    """Received bytes; those before ``start`` are consumed. ``data`` is empty when all are."""
 
     data: bytes = b""
     start: int = 0
