@@ -61,7 +61,3 @@ class Client:
     def ask(self, data: bytes, asked: bytes = b"GET") -> Message | None:
         self.send(data)
         return self.answer(asked)
-
-    @property
-    def was_reset(self) -> bool:
-        return self._reader.was_reset
