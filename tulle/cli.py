@@ -11,6 +11,7 @@ from meshfilters import __version__
 COMMANDS = {
     "check": "tulle.check:check",
     "completion": "tulle.completion:completion",
+    "demo": "tulle.demo.command:demo",
     "filters": "tulle.filters:filters",
     "proxy": "tulle.proxy:proxy",
 }

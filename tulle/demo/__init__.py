@@ -1,0 +1,1 @@
+"""``tulle demo``: a small mesh of real processes on loopback, and what it does."""

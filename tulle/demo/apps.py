@@ -1,0 +1,141 @@
+"""The demo's applications: they speak plain HTTP and have never heard of a mesh.
+
+    python -m tulle.demo.apps SOCKET api VERSION FAILING
+    python -m tulle.demo.apps SOCKET web SIDECAR
+    python -m tulle.demo.apps - client SIDECAR RATE
+
+SOCKET is the number of a listening socket that was handed over, SIDECAR the
+``host:port`` where the application's own sidecar takes what it sends.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import sys
+import threading
+import time
+from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ANSWER = 10.0
+"""Seconds that a caller waits for its sidecar, which gives up long before."""
+CALLERS_PER_RATE = 1 / 20
+LATE = 1.0
+"""Seconds a caller may be behind; what it missed before that is not made up for."""
+
+Answer = tuple[int, dict[str, object]]
+
+
+class App(BaseHTTPRequestHandler):
+    """Answers GET with JSON and keeps the connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    # One send for head and body.
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        """Whatever is asked for, answer the same."""
+        status, answer = self.answer()
+        body = json.dumps(answer).encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def answer(self) -> Answer:
+        """The status and what is said."""
+        raise NotImplementedError
+
+    @property
+    def caller(self) -> str | None:
+        """Who called, as the sidecar says: it lets no client say so by itself."""
+        return self.headers.get("l5d-client-id")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the sidecar counts."""
+
+
+def api(version: str, failing: float) -> type[App]:
+    """An application that works for some milliseconds, and sometimes fails."""
+
+    class Api(App):
+        def answer(self) -> Answer:
+            time.sleep(random.expovariate(1 / 0.002))
+            if random.random() < failing:
+                return 503, {"api": version, "error": "this one does not feel well"}
+            return 200, {"api": version, "called_by": self.caller}
+
+    return Api
+
+
+def web(sidecar: str) -> type[App]:
+    """An application that asks another one through its sidecar."""
+    local = threading.local()
+
+    class Web(App):
+        def answer(self) -> Answer:
+            if not hasattr(local, "connection"):
+                local.connection = HTTPConnection(sidecar, timeout=ANSWER)
+            status, said = call(local.connection)
+            if status != 200:
+                return 502, {"web": "api did not answer"}
+            return 200, {"web": "hello", "called_by": self.caller} | json.loads(said)
+
+    return Web
+
+
+def call(connection: HTTPConnection) -> tuple[int | None, bytes]:
+    """One GET; the status is None where there was no answer."""
+    try:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, HTTPException):
+        connection.close()
+        return None, b""
+
+
+def client(sidecar: str, rate: float) -> None:
+    """Call through the sidecar about ``rate`` times a second, for ever."""
+    callers = max(4, round(rate * CALLERS_PER_RATE))
+    start = time.monotonic()
+    for number in range(callers):
+        threading.Thread(
+            target=_keep_calling,
+            args=(sidecar, start + number / rate, callers / rate),
+            daemon=True,
+        ).start()
+    threading.Event().wait()
+
+
+def _keep_calling(sidecar: str, due: float, every: float) -> None:
+    connection = HTTPConnection(sidecar, timeout=ANSWER)
+    while True:
+        time.sleep(max(0.0, due - time.monotonic()))
+        call(connection)
+        due = max(due + every, time.monotonic() - LATE)
+
+
+def serve(listening: socket.socket, app: type[App]) -> None:
+    """Answer on a socket that listens, for ever."""
+    server = ThreadingHTTPServer(("", 0), app, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listening
+    server.serve_forever()
+
+
+def main(listening: str, role: str, *words: str) -> None:
+    """Be one of the applications until killed."""
+    if role == "client":
+        client(words[0], float(words[1]))
+    else:
+        app = web(words[0]) if role == "web" else api(words[0], float(words[1]))
+        serve(socket.socket(fileno=int(listening)), app)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
