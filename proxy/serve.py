@@ -262,7 +262,6 @@ class Session:
 
     def _destination(self, head: h1.RequestHead) -> str:
         if head.method == b"CONNECT" and not self.server.limits.connect:
-            self._closes = True  # what follows may be the tunnel's, not HTTP
             raise Refused("CONNECT is off on this listener", status=405)
         if self._body is not None:
             self._body.check_length()
@@ -310,8 +309,13 @@ class Session:
 
     async def _answer(self, error: MeshError) -> None:
         if self._writer.status is not None or isinstance(error, ClientGone):
+            # Behind a head there is no other way to say that the rest won't come.
             self._closes = True
-            await self.stream.aclose()
+            abort = getattr(self.stream, "abort", None)
+            if abort is not None:
+                abort()
+            else:
+                await self.stream.aclose()
             return
         has_body_left = self._body is not None and not self._body.discard()
         self._closes = self._closes or error.closes or has_body_left

@@ -9,7 +9,9 @@ connection that is always ready leaves the others their turn.
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -27,6 +29,9 @@ TURN = 32
 SMALLEST_READ, LARGEST_READ = 16 * 1024, 256 * 1024
 """Bytes asked of the kernel: grows while reads come back full."""
 
+
+RESET = struct.pack("ii", 1, 0)
+"""Linger for no time: closing sends a reset."""
 
 KEEP_ALIVE = {
     socket.TCP_KEEPIDLE: 10,
@@ -225,6 +230,13 @@ class SocketStream(trio.abc.HalfCloseableStream):
             self._is_closed = True
             self.watch.close()
             self.socket.close()
+
+    def abort(self) -> None:
+        """Close so that the peer sees a broken connection, not the end of a body."""
+        if not self._is_closed:
+            with suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.close()
 
     async def aclose(self) -> None:
         self.close()

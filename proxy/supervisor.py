@@ -104,7 +104,7 @@ class Supervisor:
     @classmethod
     def start(cls, text: str, path: Path | None) -> Supervisor:
         """Check everything that can be checked, and listen."""
-        config = parse(text, path or NO_FILE)
+        config = parse(text, path or NO_FILE, looks_inside=True)
         logs.configure(config.log, "supervisor", queued=False)
         limits.prepare(config)
         running = Running(text, config, 1)

@@ -275,6 +275,12 @@ class TlsStream(trio.abc.HalfCloseableStream):
             trio.lowlevel.notify_closing(self._under.socket)
         self._under.close()
 
+    def abort(self) -> None:
+        """Close so that the peer sees a broken connection: no close_notify, a reset."""
+        if self._descriptor() >= 0:
+            trio.lowlevel.notify_closing(self._under.socket)
+        self._under.abort()
+
     async def aclose(self) -> None:
         """Close at once, behind a close_notify if the socket takes it without waiting."""
         is_clean = not (self._is_torn or self._is_sending or self._is_ended)

@@ -354,7 +354,8 @@ class Worker:
             await pipeline.service(connection)
         except MeshError as error:
             reason = error.reason
-            log.info(
+            # Scanners and health checks would fill the log; the counters tell.
+            log.debug(
                 "connection ended listener=%s client=%s error=%s by=%s detail=%s",
                 port.settings.name,
                 client,

@@ -31,6 +31,15 @@ class SendsOn(Protocol):
         ...
 
 
+@runtime_checkable
+class Checks(Protocol):
+    """Settings whose files can be wrong inside: a key of another certificate, say."""
+
+    def check(self) -> Iterable[str]:
+        """Say what is wrong, a sentence each."""
+        ...
+
+
 def check(config: Config) -> Found:
     """Yield the path and the sentence of everything that does not go together."""
     yield from _top(config)

@@ -11,7 +11,7 @@ import attrs
 
 from meshfilters.api import Configured
 from proxy.config.address import Unix, parse_address
-from proxy.config.check import check, check_destinations, check_files
+from proxy.config.check import Checks, check, check_destinations, check_files
 from proxy.config.document import Document, Value
 from proxy.config.filters import BrokenFilter, Registry, UnknownFilter
 from proxy.config.inherit import inherit
@@ -31,8 +31,8 @@ TO = "a service's name or {by: host}"
 
 
 def load(path: Path) -> Config:
-    """Read a file. Raises ConfigErrors with every problem."""
-    return parse(read_text(path), path)
+    """Read a file, and look into the files it names. Raises ConfigErrors."""
+    return parse(read_text(path), path, looks_inside=True)
 
 
 def read_text(path: Path) -> str:
@@ -50,12 +50,15 @@ def read_text(path: Path) -> str:
     raise ConfigErrors([Problem(str(path), 0, "", "", wanted)])
 
 
-def parse(text: str, path: Path) -> Config:
+def parse(text: str, path: Path, *, looks_inside: bool = False) -> Config:
     """Read a file's text. ``path`` names it in problems, and its folder is where
     relative paths start. Raises ConfigErrors with every problem.
+
+    ``looks_inside`` also has filters check what their files hold. Not for a worker: a
+    certificate that has expired since must not keep it from coming back.
     """
     document = Document(text, str(path))
-    config = _Loader(document, path.parent).config()
+    config = _Loader(document, path.parent, looks_inside).config()
     if document.problems or config is None:
         raise ConfigErrors(sorted(document.problems, key=lambda each: each.line))
     return inherit(config)
@@ -64,8 +67,9 @@ def parse(text: str, path: Path) -> Config:
 class _Loader:
     """Reads the parts of the file that are not simply fields of their class."""
 
-    def __init__(self, document: Document, base: Path) -> None:
+    def __init__(self, document: Document, base: Path, looks_inside: bool) -> None:
         self._document = document
+        self._looks_inside = looks_inside
         self._base = base.absolute()
         self._registry = Registry()
         self._settings: list[tuple[Value, object]] = []
@@ -197,4 +201,12 @@ class _Loader:
                 self._settings.append((given, settings))
             for key, wanted in check_files(settings):
                 self._document.complain_at((*given.path, *key), wanted)
+            self._look_inside(given, settings, before)
         return Placed(name, cast("Configured[object]", settings))
+
+    def _look_inside(self, given: Value, settings: object, before: int) -> None:
+        """Have a filter that can check what its files hold, if nothing else is wrong."""
+        is_sound = len(self._document.problems) == before
+        if self._looks_inside and is_sound and isinstance(settings, Checks):
+            for wanted in settings.check():
+                self._document.complain(given, wanted)

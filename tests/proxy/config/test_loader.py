@@ -10,6 +10,7 @@ import pytest
 from proxy.config.loader import load, parse, read_text
 from proxy.config.model import ByHost, Config, Log, Tracing
 from proxy.config.problems import ConfigErrors
+from tests.authority import root
 
 if TYPE_CHECKING:
     from tests.proxy.config.conftest import Install
@@ -308,3 +309,18 @@ def test_a_file_that_cannot_be_read_is_one_sentence(
     with pytest.raises(ConfigErrors) as raised:
         read_text(file)
     assert str(raised.value) == f"{file}: {sentence}"
+
+
+def test_what_files_hold_is_looked_at_when_asked(tmp_path: Path) -> None:
+    authority = root()
+    certificate, _ = authority.issue(dns=["app.test"]).write(tmp_path, "one")
+    _, key = authority.issue(dns=["app.test"]).write(tmp_path, "two")
+    chain = f"connection: [{{tls: {{certificate: {certificate}, key: {key}}}}}]"
+    text = SMALL.format(chain)
+
+    parse(text, tmp_path / "mesh.yaml")
+    with pytest.raises(ConfigErrors) as raised:
+        parse(text, tmp_path / "mesh.yaml", looks_inside=True)
+
+    [problem] = raised.value.problems
+    assert problem.path == "listeners.in.connection[0].tls"
