@@ -46,14 +46,16 @@ class Ends:
 
 
 @pytest.fixture
-async def ends(autojump_clock: object) -> AsyncIterator[Ends]:
+async def ends() -> AsyncIterator[Ends]:
     ends = Ends()
     yield ends
     ends.agent.channel.close()
     ends.channel.close()
 
 
-async def test_counters_come_by_themselves(ends: Ends) -> None:
+async def test_counters_come_by_themselves(
+    ends: Ends, autojump_clock: object
+) -> None:
     with trio.move_on_after(2.5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ends.worker.serve, ends.channel)
