@@ -30,9 +30,7 @@ def leave(
     fleet: Fleet,
 ) -> NoReturn:
     """Execute the program on the disk, with everything it needs to go on."""
-    sockets = [
-        (*place, held.fileno()) for place, held in listening.sockets.items()
-    ]
+    sockets = [(*place, held.fileno()) for place, held in listening.sockets.items()]
     children = [
         {
             "role": child.role,

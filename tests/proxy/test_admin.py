@@ -84,7 +84,9 @@ async def test_other_paths_and_methods_are_refused() -> None:
 async def test_shutdown_is_off_unless_configured() -> None:
     known = Known()
 
-    assert (await get(Admin(known, False), b"/shutdown", b"POST", host=b"::1"))[0] == 404
+    assert (await get(Admin(known, False), b"/shutdown", b"POST", host=b"::1"))[
+        0
+    ] == 404
     assert not known.shutdowns
 
 
@@ -111,10 +113,14 @@ async def test_shutdown_is_for_this_machine_by_address(
 
 
 def test_loopback_is_known_in_every_spelling() -> None:
-    assert all(map(is_loopback, ["127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix"]))
+    assert all(
+        map(is_loopback, ["127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix"])
+    )
     assert not any(map(is_loopback, ["10.0.0.1:1", "[::2]:1", "localhost:1", ""]))
 
 
 def test_a_host_that_is_a_name_is_not_plain() -> None:
-    assert all(map(is_plain_host, [b"127.0.0.1", b"10.0.0.1:80", b"LOCALHOST", b"[::1]"]))
+    assert all(
+        map(is_plain_host, [b"127.0.0.1", b"10.0.0.1:80", b"LOCALHOST", b"[::1]"])
+    )
     assert not any(map(is_plain_host, [b"a.example", b"", b"localhost.evil", b"[x]:1"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 from collections.abc import Iterator
 
@@ -24,7 +25,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     ]
     lines: list[str] = []
     monkeypatch.setattr(logs, "write_line", lambda _, line: lines.append(line))
-    monkeypatch.setattr(boot.faulthandler, "enable", lambda: None)
+    monkeypatch.setattr(faulthandler, "enable", lambda: None)
     yield lines
     for each, handlers, level, propagate in kept:
         each.handlers[:], each.level, each.propagate = handlers, level, propagate
@@ -42,7 +43,11 @@ def code_of(error: Exception | None) -> int:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (ConfigError("web.pem: no such file"), 2, "tulle.worker: web.pem: no such file"),
+        (
+            ConfigError("web.pem: no such file"),
+            2,
+            "tulle.worker: web.pem: no such file",
+        ),
         (PermissionError(13, "no"), 3, "cannot start: [Errno 13] no"),
         (RuntimeError("oops"), 1, "RuntimeError: oops"),
     ],

@@ -17,9 +17,7 @@ FAMILIES = [
     Family("counter", "b_total", "Bs.", ("x",), (), {("1",): [2], (AWKWARD,): [0.5]}),
     Family("gauge", "c", 'Help with "quotes", \\ and\nlines.', (), (), {(): [-1.25]}),
     Family("counter", "plain_count", "No suffix.", (), (), {(): [3]}),
-    Family(
-        "histogram", "a_seconds", "As.", ("x",), (0.1, 1), {("y",): [1, 2, 3, 9.5]}
-    ),
+    Family("histogram", "a_seconds", "As.", ("x",), (0.1, 1), {("y",): [1, 2, 3, 9.5]}),
     Family("counter", "silent_total", "Never counted."),
 ]
 
@@ -39,7 +37,7 @@ def test_prometheus_reads_every_number() -> None:
 def test_openmetrics_reads_every_number() -> None:
     page = render(FAMILIES, openmetrics=True).decode()
 
-    families = {f.name: f for f in parse_openmetrics(page)}
+    families = {f.name: f for f in parse_openmetrics(page)}  # type: ignore[no-untyped-call]  # theirs
 
     assert {s.labels["x"]: s.value for s in families["b"].samples} == {
         "1": 2,

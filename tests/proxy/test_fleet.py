@@ -15,7 +15,6 @@ from proxy.fleet import Fleet, cause
 from proxy.messages import Beat, Drain, Link, Message, Quit, Ready, State
 
 
-
 @attrs.define(eq=False)
 class World:
     """A fleet whose children are the test."""

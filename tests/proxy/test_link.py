@@ -34,9 +34,7 @@ class Ends:
         self.metrics.counter("hits_total", "", ())
         self.channel = TrioChannel(theirs)
         self.worker = AgentLine(self.metrics, lambda what: [what, 1], self.collect)
-        self.agent = WorkerLine(
-            7, 0, TrioChannel(ours), self.count, self.spans.extend
-        )
+        self.agent = WorkerLine(7, 0, TrioChannel(ours), self.count, self.spans.extend)
 
     def collect(self) -> None:
         self.metrics.counter("hits_total", "", ()).add()
@@ -53,9 +51,7 @@ async def ends() -> AsyncIterator[Ends]:
     ends.channel.close()
 
 
-async def test_counters_come_by_themselves(
-    ends: Ends, autojump_clock: object
-) -> None:
+async def test_counters_come_by_themselves(ends: Ends, autojump_clock: object) -> None:
     with trio.move_on_after(2.5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ends.worker.serve, ends.channel)

@@ -14,7 +14,9 @@ from proxy.config.model import Log
 from proxy.logs import Direct, Json, Queued, Text, adjust, configure, escaped
 
 
-def record(message: str, *arguments: object, name: str = "tulle.x") -> logging.LogRecord:
+def record(
+    message: str, *arguments: object, name: str = "tulle.x"
+) -> logging.LogRecord:
     made = logging.LogRecord(name, logging.INFO, "x.py", 1, message, arguments, None)
     made.created, made.msecs = 1_700_000_000.25, 250.0
     return made

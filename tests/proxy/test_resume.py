@@ -50,7 +50,11 @@ def test_everything_crosses(monkeypatch: pytest.MonkeyPatch) -> None:
         resume.leave(running, "new", ORIGIN, listening, (5, 6), fleet)
 
     [(state, descriptors)] = left
-    assert (state["text"], state["old_text"], state["path"]) == ("new", TEXT, "mesh.yaml")
+    assert (state["text"], state["old_text"], state["path"]) == (
+        "new",
+        TEXT,
+        "mesh.yaml",
+    )
     assert (state["number"], state["last_number"], state["restarts"]) == (4, 9, 2)
     [held] = listening.sockets.values()
     assert descriptors == [held.fileno(), ours.fileno(), 5, 6]
