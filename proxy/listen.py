@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -24,8 +25,26 @@ log = logging.getLogger("tulle.listen")
 OVERLOADED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """What accept says when there is too much of everything (trio's list)."""
 
+GONE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+    }
+)
+"""What accept says when one client left before it was accepted (accept(2))."""
+
 PAUSE = 0.1
 """Seconds to wait when overloaded; trio's choice."""
+
+QUIET = 10.0
+"""Seconds between two warnings that the cap is reached."""
 
 TURN = 64
 """Connections accepted in a row before others get their turn."""
@@ -54,6 +73,7 @@ class Listener:
         self._readiness = readiness
         self._serve = serve
         self._slots = trio.CapacityLimiter(max_connections)
+        self._warns_at = -math.inf
         self._address = "unix" if sock.family == socket.AF_UNIX else ""
         self._scope = trio.CancelScope()
         self._connections = trio.CancelScope()
@@ -79,6 +99,10 @@ class Listener:
             self._socket.close()
             if self._reserve >= 0:
                 os.close(self._reserve)
+
+    def resize(self, max_connections: int) -> None:
+        """Change the cap; connections over a lower one stay."""
+        self._slots.total_tokens = max_connections
 
     def stop(self) -> None:
         """Accept no more; what is under way goes on."""
@@ -124,11 +148,14 @@ class Listener:
         try:
             self._slots.acquire_on_behalf_of_nowait(token)
         except trio.WouldBlock:
-            log.warning(
-                "listener at its cap listener=%s max_connections=%d; clients wait",
-                self.name,
-                self._slots.total_tokens,
-            )
+            now = trio.current_time()
+            if now >= self._warns_at:
+                self._warns_at = now + QUIET
+                log.warning(
+                    "listener at its cap listener=%s max_connections=%d; clients wait",
+                    self.name,
+                    self._slots.total_tokens,
+                )
             await self._slots.acquire_on_behalf_of(token)
 
     async def _accept_one(self) -> tuple[socket.socket, str] | None:
@@ -138,9 +165,13 @@ class Listener:
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._socket)
             except OSError as error:
-                if error.errno not in OVERLOADED:
-                    return None  # that client left before it was accepted
-                await self._shed(error)
+                if error.errno in OVERLOADED:
+                    await self._shed(error)
+                elif error.errno not in GONE:
+                    log.error(
+                        "cannot accept listener=%s error=%s", self.name, error.strerror
+                    )
+                    await trio.sleep(PAUSE)
                 return None
             else:
                 return sock, _shown(name)
