@@ -133,6 +133,14 @@ class Pipeline(Generic[A, B]):
         for each in self.filters:
             each.users += 1
 
+    async def counted(self, request: A, /) -> B:
+        """The service, for a caller that does not count what it has under way."""
+        self.active += 1
+        try:
+            return await self.service(request)
+        finally:
+            self.leave()
+
     def leave(self) -> None:
         """One exchange, or connection, is over."""
         self.active -= 1
@@ -146,7 +154,9 @@ class Pipeline(Generic[A, B]):
             self._close()
 
     def _close(self) -> None:
-        for each in self.filters:
+        # Forgotten, too: whoever comes late must not release them a second time.
+        filters, self.filters = self.filters, ()
+        for each in filters:
             each.release()
 
     def __repr__(self) -> str:

@@ -39,13 +39,14 @@ async def relay(
     downstream: Stream,
     upstream: Stream,
     touch: Callable[[], None],
+    moved: Moved,
     early: bytes = b"",
-) -> Moved:
+) -> None:
     """Relay until both have sent their last byte, or either breaks; closes upstream.
 
-    ``touch`` is called whenever bytes moved. ``early`` goes upstream first.
+    ``touch`` is called whenever bytes moved. ``early`` goes upstream first. ``moved``
+    is the caller's, who wants to know it when this is cancelled, too.
     """
-    moved = Moved()
 
     def count_there(size: int) -> None:
         moved.sent += size
@@ -78,7 +79,6 @@ async def relay(
             await until_broken(back)
     finally:
         await upstream.aclose()
-    return moved
 
 
 async def _pass_on(source: Stream, sink: Stream, count: Callable[[int], None]) -> None:
@@ -93,15 +93,23 @@ async def _pass_on(source: Stream, sink: Stream, count: Callable[[int], None]) -
         if can_splice and left <= 0:
             assert isinstance(source, SocketStream)
             assert isinstance(sink, SocketStream)
-            await _splice(source, sink, count)
-            break
+            try:
+                pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                can_splice = False  # out of descriptors: copying needs none
+            else:
+                await _splice(source, sink, pipe, count)
+                break
     await sink.send_eof()
 
 
 async def _splice(
-    source: SocketStream, sink: SocketStream, count: Callable[[int], None]
+    source: SocketStream,
+    sink: SocketStream,
+    pipe: tuple[int, int],
+    count: Callable[[int], None],
 ) -> None:
-    outlet, inlet = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    outlet, inlet = pipe
     try:
         try:
             fcntl.fcntl(inlet, fcntl.F_SETPIPE_SZ, PIPE_SIZE)

@@ -36,7 +36,7 @@ from proxy.deadlines import Deadlines
 from proxy.downstream_body import RequestBody
 from proxy.downstream_response import ResponseWriter
 from proxy.pipeline import Blame, Pipeline
-from proxy.relay import relay
+from proxy.relay import Moved, relay
 from proxy.respond import error_response
 from proxy.side_tasks import SideTasks
 
@@ -45,6 +45,9 @@ LINGER = 2.0
 
 FAREWELL = 5.0
 """Seconds that writing an error may take."""
+
+NEWCOMER = 1.0
+"""Seconds a new client's first request is waited for while the proxy ends."""
 
 TURN = 32
 """Requests in a row that may go by without a checkpoint."""
@@ -78,6 +81,8 @@ class Http:
         """Told of each request that was refused before it became an exchange."""
         self.is_draining = False
         self.sessions: set[Session] = set()
+        self._connections = 0
+        self._is_retired = False
 
     async def __call__(self, connection: Connection, /) -> None:
         session = Session(self, connection)
@@ -92,6 +97,23 @@ class Http:
         self.is_draining = True
         for session in self.sessions:
             session.drain()
+
+    def enter(self) -> None:
+        """A connection is on its way here."""
+        self._connections += 1
+
+    def leave(self) -> None:
+        """A connection that entered is over."""
+        self._connections -= 1
+        if self._is_retired and not self._connections:
+            self.pipeline.retire()
+
+    def retire(self) -> None:
+        """No connection will enter: drain, and retire the pipeline behind the last."""
+        self.drain()
+        self._is_retired = True
+        if not self._connections:
+            self.pipeline.retire()
 
     def __repr__(self) -> str:
         busy = sum(session.exchange is not None for session in self.sessions)
@@ -115,6 +137,7 @@ class Session:
         self._scope = trio.CancelScope()
         self._cut: MeshError | None = None
         self._is_idle = True
+        self._is_new = True
         self._closes = False
         self._turns = TURN
         self._request: Request | None = None
@@ -139,6 +162,7 @@ class Session:
             self._timer.close()
             if self.exchange is not None:
                 # Cancelled from outside: the worker's grace is over.
+                await self.server.side_tasks.join(self.exchange)
                 self._end(self.exchange.reason or Draining())
             await self.stream.aclose()
 
@@ -163,6 +187,7 @@ class Session:
                 # Let a cancellation that came too late fire here, and not on the next
                 # exchange; and leave the other connections their turn.
                 self._turns = TURN
+                self._timer.set(math.inf)
                 await trio.lowlevel.checkpoint()
 
     async def _next_head(self) -> h1.RequestHead | None:
@@ -170,6 +195,8 @@ class Session:
         limits = server.limits
         self._is_idle = not reader.data
         patience = limits.keep_alive if self._is_idle else limits.head_timeout
+        if server.is_draining and self._is_new:
+            patience = min(patience, NEWCOMER)
         timer.set(server.clock() + patience)
         while True:
             if reader.data:
@@ -177,15 +204,19 @@ class Session:
                 if head is not None:
                     self._is_idle = False
                     return head
-            if self._is_idle and server.is_draining:
+            if self._is_idle and server.is_draining and not self._is_new:
                 return None
             data = await self.receive()
             if not data:
                 return None
+            reader.feed(data)
+            if self._closes or self._cut is not None:
+                # Given up in the very moment these bytes came: let that fire here, and
+                # not in the exchange they begin.
+                await trio.lowlevel.checkpoint()
             if self._is_idle:
                 self._is_idle = False
                 timer.set(server.clock() + limits.head_timeout)
-            reader.feed(data)
 
     async def _answer_cancelled(self) -> bool:
         """After the scope fired: answer if that is due; True to go on serving."""
@@ -193,6 +224,8 @@ class Session:
             await self._finish(self.exchange.reason)
         elif self._cut is not None:
             await self._refuse(self._cut)
+        elif self._is_idle and self.reader.data:
+            self._closes = False  # a request came after all
         return not self._closes
 
     async def _refuse(self, error: MeshError, *, is_head: bool = False) -> None:
@@ -212,16 +245,28 @@ class Session:
                 pass
 
     def drain(self) -> None:
-        """Close now if idle; otherwise behind the exchange under way."""
-        if self._is_idle and self.exchange is None:
-            self._closes = True
-            self._scope.cancel()
+        """Close now if idle; otherwise behind the exchange under way.
+
+        A client whose first request may be on its way gets a moment to send it.
+        """
+        if not self._is_idle:
+            return
+        if self._is_new:
+            soon = self.server.clock() + NEWCOMER
+            self._timer.set(min(self._timer.deadline, soon))
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._closes = True
+        self._scope.cancel()
 
     # One exchange
 
     async def _serve_one(self, head: h1.RequestHead) -> None:
         server, writer = self.server, self._writer
         now = writer.touched = server.clock()
+        self._is_new = False
         writer.begin(head)
         # Behind a CONNECT that is refused may come what was meant for its tunnel.
         self._closes = not head.keeps_alive or head.method == b"CONNECT"
@@ -289,8 +334,11 @@ class Session:
             self.exchange.limits.request = math.inf
         self._on_hangup(None)  # from here on one side may finish before the other
         early = self.reader.take(len(self.reader))
-        moved = await relay(self.stream, upgraded, self.touch, early)
-        self._writer.sent = moved.received
+        moved = Moved()
+        try:
+            await relay(self.stream, upgraded, self.touch, moved, early)
+        finally:
+            self._writer.sent = moved.received
 
     async def _finish(self, error: MeshError | None) -> None:
         """Answer an error if no head is out yet, and end the exchange."""
@@ -300,15 +348,22 @@ class Session:
             await self.server.side_tasks.join(exchange)
         if error is not None:
             await self._answer(error)
-        if body is not None and not body.discard():
-            self._closes = True
-            if error is None or self._writer.status == error.status:
-                with suppress(*ENDED):  # it has had its answer
-                    await self._linger()
+        is_owed = body is not None and not body.discard()
+        has_answer = error is None or self._writer.status == error.status
         self._end(error)
+        if is_owed:
+            self._closes = True
+            if has_answer:
+                # What the client does behind its answer is no part of the exchange.
+                self._timer.set(math.inf)
+                with suppress(*ENDED):
+                    await self._linger()
 
     async def _answer(self, error: MeshError) -> None:
-        if self._writer.status is not None or isinstance(error, ClientGone):
+        writer = self._writer
+        # Nothing can follow half of a head, be it a response's or a 1xx's.
+        is_torn = writer.status is not None or writer.is_sending
+        if is_torn or isinstance(error, ClientGone):
             # Behind a head there is no other way to say that the rest won't come.
             self._closes = True
             abort = getattr(self.stream, "abort", None)
@@ -366,11 +421,14 @@ class Session:
             self._scope.cancel()
 
     def rearm(self, exchange: Exchange) -> None:
-        self._timer.set(self._next_look(self._writer.touched))
+        if exchange is self.exchange:
+            self._timer.set(self._next_look(self._writer.touched))
 
     def start_soon(
         self, exchange: Exchange, task: Callable[[], Awaitable[None]]
     ) -> None:
+        if exchange is not self.exchange:
+            raise RuntimeError("the exchange is over: nothing would end this task")
         self.server.side_tasks.start(exchange, task)
 
     def blame(self, owner: str, error: Exception) -> None:
@@ -387,10 +445,10 @@ class Session:
         exchange = self.exchange
         if exchange is None:
             if self._is_idle:
-                self._closes = True
+                self._give_up()
             else:
                 self._cut = BadRequest("no whole head in time", status=408)
-            self._scope.cancel()
+                self._scope.cancel()
             return
         moved = getattr(self.stream, "moved", 0)
         if moved != self._moved:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from meshfilters.counters import Metrics
 from meshfilters.errors import MeshError
 from meshfilters.exchange import Connection
-from proxy.relay import relay
+from proxy.relay import Moved, relay
 from proxy.upstream.service import Service
 
 log = logging.getLogger("tulle.tcp")
@@ -46,12 +46,13 @@ class Tcp:
         except MeshError as error:
             self._failed.add((*key, error.reason))
             raise
+        moved = Moved()
         try:
-            moved = await relay(connection.stream, upstream, _do_nothing)
+            await relay(connection.stream, upstream, _do_nothing, moved)
         finally:
             pool.leave()
-        self._sent.add(key, moved.sent)
-        self._received.add(key, moved.received)
+            self._sent.add(key, moved.sent)
+            self._received.add(key, moved.received)
         if moved.error:
             self._failed.add((*key, "broken"))
             log.debug("connection broke dst=%s error=%s", self._to, moved.error)

@@ -20,7 +20,7 @@ import trio
 from meshfilters.counters import Metrics
 from meshfilters.env import SpanRecord
 from meshfilters.errors import MeshError
-from meshfilters.exchange import Connection, Endpoint
+from meshfilters.exchange import Connection, Direction, Endpoint
 from meshfilters.message import Request, Response
 from meshfilters.stream import Stream
 from proxy.codec.h1 import RequestHead
@@ -103,6 +103,7 @@ class Worker:
         self._services: dict[str, Dialling] = {}
         self._known: dict[str, Service] = {}
         self._ports: dict[str, Port] = {}
+        self._listeners: set[Listener] = set()
         self._side_tasks: SideTasks | None = None
         self._accepting: trio.Nursery | None = None
         self._draining = trio.Event()
@@ -162,6 +163,7 @@ class Worker:
             # All the sockets of a listener whose addresses changed: they take over.
             for each in port.sockets:
                 each.stop()
+            port.sockets.clear()
             self._listen(port, sockets)
         for name in gone:
             self._close_port(self._ports.pop(name))
@@ -182,20 +184,17 @@ class Worker:
                 port.http.drain()
 
     async def _wait_closed(self) -> None:
-        for port in self._ports.values():
-            for listener in port.sockets:
-                await listener.closed.wait()
+        while self._listeners:
+            await next(iter(self._listeners)).closed.wait()
 
     def _cut(self) -> None:
-        for port in self._ports.values():
-            for listener in port.sockets:
-                if not listener.closed.is_set():
-                    log.warning(
-                        "grace is over listener=%s connections=%d cut",
-                        listener.name,
-                        listener.active,
-                    )
-                    listener.cut()
+        for listener in self._listeners:
+            log.warning(
+                "grace is over listener=%s connections=%d cut",
+                listener.name,
+                listener.active,
+            )
+            listener.cut()
 
     # Building
 
@@ -235,7 +234,7 @@ class Worker:
         pipeline = other_pipeline(running, dialer, self._blame)
         service = Service(
             settings,
-            pipeline.service,
+            pipeline.counted,
             self._deadlines,
             self._side_tasks,
             self._random,
@@ -284,10 +283,6 @@ class Worker:
         route: Route,
     ) -> Http:
         assert self._side_tasks is not None
-
-        def refused(error: MeshError) -> None:
-            self._refused.add((settings.direction, error.status))
-
         return Http(
             requests,
             route,
@@ -295,8 +290,11 @@ class Worker:
             self._deadlines,
             self._side_tasks,
             self._blame,
-            refused,
+            self._count_refused(settings.direction),
         )
+
+    def _count_refused(self, direction: Direction) -> Callable[[MeshError], None]:
+        return lambda error: self._refused.add((direction, error.status))
 
     def _swap(self, name: str, port: Port) -> None:
         """Put a built port in the place of the one that runs, if one does."""
@@ -309,13 +307,16 @@ class Worker:
             port.http.pipeline = port.requests
             port.http.route = port.route
             port.http.limits = port.settings.http
+            port.http.refused = self._count_refused(port.settings.direction)
         if standing is not None:
             port.sockets = standing.sockets
+            for each in port.sockets:
+                each.resize(port.settings.max_connections)
             standing.connections.retire()
-            if standing.requests is not None:
-                standing.requests.retire()
             if standing.http is not None and port.http is None:
-                standing.http.drain()
+                standing.http.retire()
+            elif standing.requests is not None:
+                standing.requests.retire()
 
     # Listening
 
@@ -331,15 +332,20 @@ class Worker:
                 name, each, self._readiness, serve, port.settings.max_connections
             )
             port.sockets.append(listener)
-            self._accepting.start_soon(listener.run)
+            self._listeners.add(listener)
+            self._accepting.start_soon(self._run_listener, listener)
+
+    async def _run_listener(self, listener: Listener) -> None:
+        try:
+            await listener.run()
+        finally:
+            self._listeners.discard(listener)
 
     def _close_port(self, port: Port) -> None:
         for listener in port.sockets:
             listener.stop()
         if port.http is not None:
-            port.http.drain()
-        if port.requests is not None:
-            port.requests.retire()
+            port.http.retire()
         port.connections.retire()
 
     async def _serve(
@@ -348,7 +354,10 @@ class Worker:
         pipeline, direction = port.connections, port.settings.direction
         self._opened.add((direction, "src"))
         connection = Connection(stream, client, port.settings.name, direction, server)
+        http = port.http
         pipeline.active += 1
+        if http is not None:
+            http.enter()
         reason = ""
         try:
             await pipeline.service(connection)
@@ -368,6 +377,8 @@ class Worker:
             self._blame("connection", error)
         finally:
             pipeline.leave()
+            if http is not None:
+                http.leave()
             self._closed.add((direction, "src", reason))
 
     # Looking
