@@ -30,9 +30,6 @@ WITHOUT_A_TEST: set[str] = {
     "proxy/boot.py",
     "proxy/change.py",
     "proxy/children.py",
-    "proxy/codec/grammar.py",
-    "proxy/codec/h1.py",
-    "proxy/codec/h1_write.py",
     "proxy/deadlines.py",
     "proxy/downstream_body.py",
     "proxy/filters.py",
@@ -65,7 +62,7 @@ WITHOUT_A_TEST: set[str] = {
 }
 """Modules excused from having a test file of their name. Only ever gets shorter."""
 
-OVER_500_LINES = {"proxy/codec/h1.py", "proxy/serve.py"}
+OVER_500_LINES: set[str] = set()
 """Only ever gets shorter, too."""
 
 SAYS_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}

@@ -130,11 +130,12 @@ class Chunked:
             self.is_done = True
             return True
         end = data.find(b"\r\n\r\n", start)
-        if end < 0 or end - start > TRAILER_LIMITS.max_head:
+        if end < 0 or end + 4 - start > TRAILER_LIMITS.max_head:
             if len(data) - start > TRAILER_LIMITS.max_head:
                 raise WireError("trailers too large", 431)
-            if grammar.BARE_LINE_END.search(data, start):
+            if grammar.BARE_LINE_END.search(data, max(start, reader.checked)):
                 raise WireError("a line must end in CRLF")
+            reader.checked = max(start, len(data) - 1)
             return False
         # A field line is known by the CRLF before it, which is consumed here.
         block = b"\r\n" + data[start : end + 2]

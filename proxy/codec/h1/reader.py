@@ -34,12 +34,17 @@ class Reader:
 
     data: bytes = b""
     start: int = 0
+    checked: int = 0
+    """How far ``data``, while it only grows, is known to break no line: a head that
+    comes byte by byte must not cost its square."""
 
     def feed(self, more: bytes) -> None:
         """Append what was received."""
-        rest = self.data[self.start :] if self.start else self.data
-        self.data = rest + more if rest else more
-        self.start = 0
+        if self.start or not self.data:
+            self.data = self.data[self.start :] + more if self.data else more
+            self.start = self.checked = 0
+        else:
+            self.data += more
 
     def take(self, count: int) -> bytes:
         """Consume at most ``count`` bytes."""

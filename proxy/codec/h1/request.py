@@ -65,7 +65,7 @@ def read_request(reader: Reader, limits: HeadLimits) -> RequestHead | None:
         start += 2  # one empty line is tolerated (RFC 9112, 2.2)
     end = data.find(b"\r\n\r\n", start)
     if end < 0 or end + 4 - start > limits.max_head:
-        _check_partial(data, start, end, limits)
+        _check_partial(reader, start, end, limits)
         return None
     line = REQUEST_LINE.match(data, start)
     if line is None:
@@ -85,18 +85,20 @@ def read_request(reader: Reader, limits: HeadLimits) -> RequestHead | None:
     return head
 
 
-def _check_partial(data: bytes, start: int, end: int, limits: HeadLimits) -> None:
+def _check_partial(reader: Reader, start: int, end: int, limits: HeadLimits) -> None:
     """Refuse at once what no further byte can mend: a client must not hang."""
+    data, begun = reader.data, max(start, reader.checked)
     first = data.find(b"\r\n", start)
     line_end = first if first >= 0 else len(data)
     if line_end - start > limits.max_target + LINE_EXTRA:
         raise WireError("request target too long", 414)
     if end >= 0 or len(data) - start > limits.max_head:
         raise WireError("head too large", 431)
-    if BARE_LINE_END.search(data, start):
+    if BARE_LINE_END.search(data, begun):
         raise WireError("a line must end in CRLF")
+    reader.checked = max(start, len(data) - 1)
     if first >= 0:
-        if REQUEST_LINE.match(data, start) is None:
+        if first >= begun and REQUEST_LINE.match(data, start) is None:
             raise _bad_line(data, start)
     elif data[start:] not in (b"", b"\r") and STARTS_LINE.match(data, start) is None:
         raise WireError("malformed request line")
@@ -124,7 +126,7 @@ def _request(
         if authority is not None:
             if host is None:
                 fields.insert(0, (b"Host", authority))
-                index[b"host"] = authority
+                index = {b"host": authority, **index}  # in step with the fields
             elif authority.lower() != host.lower():
                 raise WireError("Host differs from the request target")
             host = authority
@@ -180,6 +182,9 @@ def _read_special(head: RequestHead, fields: Fields, index: Index) -> None:
 def _decoder(head: RequestHead, fields: Fields, index: Index) -> Decoder | None:
     length = content_length(fields, index)
     coding = index.get(b"transfer-encoding")
+    if head.method == b"CONNECT" and (length or coding is not None):
+        # Of the two ends one may take it for the tunnel's (RFC 9110, 9.3.6).
+        raise WireError("a body is not expected with CONNECT")
     if coding is None:
         if not length:
             return None

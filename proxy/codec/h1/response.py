@@ -45,7 +45,7 @@ def read_response(
     data, start = reader.data, reader.start
     end = data.find(b"\r\n\r\n", start)
     if end < 0 or end + 4 - start > limits.max_head:
-        _check_partial(data, start, end, limits)
+        _check_partial(reader, start, end, limits)
         return None
     line = STATUS_LINE.match(data, start)
     if line is None:
@@ -55,14 +55,16 @@ def read_response(
     return _response(int(line[2]), fields, index, method, is_http10=line[1] == b"0")
 
 
-def _check_partial(data: bytes, start: int, end: int, limits: HeadLimits) -> None:
+def _check_partial(reader: Reader, start: int, end: int, limits: HeadLimits) -> None:
+    data, begun = reader.data, max(start, reader.checked)
     if end >= 0 or len(data) - start > limits.max_head:
         raise WireError("head too large")
     if not b"HTTP/1.".startswith(data[start : start + 7]):
         raise WireError("malformed status line")
-    if BARE_LINE_END.search(data, start):
+    if BARE_LINE_END.search(data, begun):
         raise WireError("a line must end in CRLF")
-    if b"\r\n" in data[start:] and STATUS_LINE.match(data, start) is None:
+    reader.checked = max(start, len(data) - 1)
+    if data.find(b"\r\n", start) >= begun and STATUS_LINE.match(data, start) is None:
         raise WireError("malformed status line")
 
 

@@ -10,12 +10,15 @@ import re
 from http import HTTPStatus
 
 from meshfilters.message import Headers
+from proxy.codec.h1.fields import SINGLE
+from proxy.codec.h1.framing import FORBIDDEN_TRAILERS
 from proxy.codec.h1.grammar import FIELDS, TOKEN
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _REQUEST_LINE = re.compile(TOKEN + rb"+ [!-~]+ HTTP/1\.1\r\n")
+_LINE_REST = len("  HTTP/1.1\r\n")
 _OURS = frozenset({b"connection", b"transfer-encoding"})
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
@@ -39,7 +42,9 @@ def write_request(
         framing += b"Connection: upgrade\r\n"
     fields = _write_fields(headers)
     head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method, target, fields, framing)
-    if _REQUEST_LINE.match(head) is None:
+    line = _REQUEST_LINE.match(head)
+    # To its end: a target with a whole line in it would begin a second request.
+    if line is None or line.end() != len(method) + len(target) + _LINE_REST:
         raise UnwritableHead(f"not a request line: {method!r} {target!r}")
     return head
 
@@ -58,9 +63,22 @@ def write_response(
     HEAD, 1xx, 204, 304. With no ``length`` and a ``connection`` that closes, the caller
     may leave the body without framing by setting ``is_bodiless`` too (HTTP/1.0).
     """
-    framing = b"" if is_bodiless else _framing(headers, length, tells_empty=True)
-    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
+    if not is_bodiless:
+        if status < 200:
+            raise UnwritableHead(f"not a status that ends an exchange: {status}")
+        framing = _framing(headers, length, tells_empty=True)
+    else:
+        framing = b""
+        if length is None or status < 200 or status == 204:
+            headers.remove(b"content-length")
+    line = _STATUS_LINES.get(status) or _status_line(status)
     return b"%b%b%b%b\r\n" % (line, _write_fields(headers), framing, connection)
+
+
+def _status_line(status: int) -> bytes:
+    if not 100 <= status <= 999:
+        raise UnwritableHead(f"not a status: {status}")
+    return b"HTTP/1.1 %d Status\r\n" % status
 
 
 def write_chunk(data: bytes) -> bytes:
@@ -69,9 +87,11 @@ def write_chunk(data: bytes) -> bytes:
 
 
 def write_last_chunk(trailers: Headers) -> bytes:
-    """The end of a chunked body."""
+    """The end of a chunked body. Raises UnwritableHead."""
     if not trailers:
         return LAST_CHUNK
+    if trailers.is_edited and not FORBIDDEN_TRAILERS.isdisjoint(trailers.index):
+        raise UnwritableHead("a trailer that would change what the head said")
     return b"0\r\n%b\r\n" % _write_fields(trailers)
 
 
@@ -101,4 +121,12 @@ def _write_fields(headers: Headers) -> bytes:
             raise UnwritableHead("a header field has bytes it may not have")
         if not _OURS.isdisjoint(headers.index):
             raise UnwritableHead("Connection and Transfer-Encoding are the codec's")
+        if len(headers.index) != len(raw):
+            _check_single(headers)
     return block
+
+
+def _check_single(headers: Headers) -> None:
+    for name in SINGLE:
+        if len(headers.getall(name)) > 1:
+            raise UnwritableHead(f"more than one {name.decode()}")
