@@ -73,17 +73,22 @@ def api(version: str, failing: float) -> type[App]:
 
 
 def web(sidecar: str) -> type[App]:
-    """An application that asks another one through its sidecar."""
-    local = threading.local()
+    """An application that asks ``api`` through its own sidecar."""
 
     class Web(App):
+        def setup(self) -> None:
+            super().setup()
+            self.api = HTTPConnection(sidecar, timeout=ANSWER)
+
+        def finish(self) -> None:
+            self.api.close()
+            super().finish()
+
         def answer(self) -> Answer:
-            if not hasattr(local, "connection"):
-                local.connection = HTTPConnection(sidecar, timeout=ANSWER)
-            status, said = call(local.connection)
+            status, said = call(self.api)
             if status != 200:
                 return 502, {"web": "api did not answer"}
-            return 200, {"web": "hello", "called_by": self.caller} | json.loads(said)
+            return 200, json.loads(said) | {"web": "hello", "called_by": self.caller}
 
     return Web
 
@@ -117,7 +122,12 @@ def _keep_calling(sidecar: str, due: float, every: float) -> None:
     while True:
         time.sleep(max(0.0, due - time.monotonic()))
         call(connection)
-        due = max(due + every, time.monotonic() - LATE)
+        due = following(due, every, time.monotonic())
+
+
+def following(due: float, every: float, now: float) -> float:
+    """When to call next, if a call was due at ``due``."""
+    return max(due + every, now - LATE)
 
 
 def serve(listening: socket.socket, app: type[App]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +36,24 @@ class Child:
 
     def check(self) -> None:
         """Raise Ended, with the end of the log, if the process is no more."""
-        code = self.process.poll()
-        if code is not None:
+        # It stays unreaped: as long as it is, its number is no other group's.
+        end = os.waitid(
+            os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
+        )
+        if end is not None:
+            code = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
             said = self.log.read_text(errors="replace").splitlines()[-SHOWN:]
             raise Ended("\n".join([f"{self.name} ended with exit code {code}", *said]))
+
+    def end(self, seconds: float) -> None:
+        """Wait for its end, kill what then is left of its group, and reap it."""
+        descriptor = os.pidfd_open(self.process.pid)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(max(0, seconds * 1000))
+        os.close(descriptor)
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @attrs.frozen
@@ -79,9 +95,10 @@ class Children:
     def stop(self) -> None:
         """End all of them, the last one started first; returns when they are gone."""
         for child in reversed(self.all):
-            child.process.terminate()
+            os.kill(child.process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP
         for child in self.all:
-            _wait(child.process)
+            child.end(deadline - time.monotonic())
 
 
 @contextmanager
@@ -92,15 +109,6 @@ def running(folder: Path) -> Iterator[Children]:
         yield children
     finally:
         children.stop()
-
-
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(STOP)
-    except subprocess.TimeoutExpired:
-        # Not waited for yet, so the number of its group is nobody else's.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _ends_with_its_parent() -> Callable[[], None]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import attrs
 import trio
@@ -50,11 +50,16 @@ class Mesh:
     async def moment(self) -> Moment:
         """What every sidecar has counted so far. Raises Ended if something has ended."""
         self.children.check()
-        pages = {
-            workload: parse(await fetch(self.addresses.admin[workload], "/metrics"))
-            for workload in SIDECARS
-        }
-        return Moment(time.monotonic(), pages)
+        try:
+            pages = {
+                workload: parse(await fetch(self.addresses.admin[workload], "/metrics"))
+                for workload in SIDECARS
+            }
+        except NoAnswer:
+            # Its end says more than its silence.
+            self.children.check()
+            raise
+        return Moment(trio.current_time(), pages)
 
     def file(self, workload: str) -> Path:
         """The configuration of a workload's sidecar."""
@@ -74,7 +79,7 @@ class Mesh:
 def mesh(tell: Tell) -> Iterator[Mesh]:
     """Start everything but the client; at the end all of it is gone, files too."""
     with (
-        TemporaryDirectory(prefix="tulle-demo-") as name,
+        tempfile.TemporaryDirectory(prefix="tulle-demo-") as name,
         running(Path(name)) as children,
     ):
         folder = Path(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -59,14 +58,14 @@ class _Run:
     weights: dict[str, float] = attrs.field(factory=dict)
 
     async def run(self, scope: trio.CancelScope) -> None:
-        began = time.monotonic()
+        began = trio.current_time()
         with mesh(self.display.tell) as running:
             self.display.tell("starting 4 sidecars and 4 applications …")
             with scope, self.display:
                 await until_ready(running)
                 self.first = await running.moment()
                 running.start_client(self.rate)
-                self.display.tell(f"ready in {time.monotonic() - began:.1f} s")
+                self.display.tell(f"ready in {trio.current_time() - began:.1f} s")
                 await self._watch(running, self.first)
         if self.first is not None and self.last is not None:
             self.display.end(self._view(self.first, self.last, AFTERWARDS))
@@ -78,7 +77,7 @@ class _Run:
         due = first.at
         while due < end:
             due = min(due + EVERY, end)
-            await trio.sleep(due - time.monotonic())
+            await trio.sleep(due - trio.current_time())
             self.weights = running.weights() or self.weights
             self.last = await running.moment()
             moments.append(self.last)

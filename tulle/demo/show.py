@@ -15,6 +15,7 @@ from tulle.demo.plan import TRUST_DOMAIN
 
 BAR = 8
 """Characters of a bar that stands for everything."""
+NOTHING = "-"
 NARROW = 100
 """Columns below which identities are shown without their trust domain."""
 
@@ -49,7 +50,7 @@ def screen(
 
 def line(when: str, edge: Figures, weights: Weights) -> str:
     """An edge in one line of words, for a program or a log."""
-    p50, p95, p99 = map(_milliseconds, edge.latency)
+    p50, p95, p99 = (_milliseconds(each, "ms") for each in edge.latency)
     words = [
         when,
         edge.name.replace(" → ", "->"),
@@ -57,14 +58,15 @@ def line(when: str, edge: Figures, weights: Weights) -> str:
         f"success_before={_percent(edge.before)}",
         f"success_after={_percent(edge.after)}",
         f"retries_per_s={edge.retries:.1f}",
-        f"p50={p50}ms p95={p95}ms p99={p99}ms",
+        f"p50={p50} p95={p95} p99={p99}",
     ]
     if len(edge.parts) > 1:
         words += [
             f"{each.name}={_percent(each.share)}/{_percent(weights.get(each.name))}"
             for each in edge.parts
         ]
-    return " ".join([*words, f"client={edge.client} server={edge.server}"])
+    names = f"client={edge.client or NOTHING} server={edge.server or NOTHING}"
+    return " ".join([*words, names])
 
 
 def _table(edges: Sequence[Figures], weights: Weights, title: str) -> Table:
@@ -122,20 +124,26 @@ def _identities(edges: Sequence[Figures], width: int) -> Table:
             name if width >= NARROW else name.replace(TRUST_DOMAIN, "…")
             for name in (edge.client, edge.server)
         ]
-        table.add_row(edge.name, *(Text(each or "–", style="green") for each in names))
+        table.add_row(
+            edge.name, *(Text(each or NOTHING, style="green") for each in names)
+        )
     return table
 
 
 def _judged(share: float | None) -> Text:
-    style = "dim" if share is None else "green" if share > 0.9995 else "yellow"
+    style = "dim" if share is None else "green" if share == 1 else "yellow"
     return Text(_percent(share), style=style)
 
 
 def _percent(share: float | None, places: int = 1) -> str:
-    return "–" if share is None else f"{share * 100:.{places}f}%"
+    if share is None:
+        return NOTHING
+    # All of it is said only of all of it: one failure in a million is not 100.0 %.
+    shown = min(share * 100, 100 - 10**-places) if share < 1 else 100
+    return f"{shown:.{places}f}%"
 
 
-def _milliseconds(value: float | None) -> str:
+def _milliseconds(value: float | None, unit: str = "") -> str:
     if value is None:
-        return "–"
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+        return NOTHING
+    return f"{value:.1f}{unit}" if value < 99.95 else f"{value:.0f}{unit}"
