@@ -45,6 +45,9 @@ PATIENCE = 0.25
 LAST_SPANS = 2.0
 """Seconds that sending the last spans may take."""
 
+LAST_WORDS = 1.0
+"""Seconds that reading what ended workers said last may take."""
+
 
 class Spanning(Protocol):
     """Where finished spans go: ``proxy.spans.SpanSender``."""
@@ -83,7 +86,10 @@ class Agent:
             if sockets:
                 nursery.start_soon(self.admins, admin, sockets)
             await self.channel.send(Ready())
-            await self._obey(nursery)
+            async with trio.open_nursery() as lines:
+                await self._obey(lines)
+                # The workers have ended: what they said last is still to be read.
+                lines.cancel_scope.deadline = trio.current_time() + LAST_WORDS
             nursery.cancel_scope.cancel()
         self._save()
         if self.spans is not None:

@@ -43,6 +43,8 @@ class Child:
     """Number of the configuration it runs."""
     due: float | None = None
     """When it is killed if it still lives."""
+    linked: int = 0
+    """The number of the agent that this worker has a line to."""
 
     @property
     def name(self) -> str:

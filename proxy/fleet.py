@@ -191,9 +191,12 @@ class Fleet:
             self._link(child)
 
     def _link(self, worker: Child) -> None:
+        # One that is still starting finds the line in its channel: importing
+        # OpenTelemetry takes it longer than a worker needs to see its first request.
         agent = self.agent
-        if agent is None or agent.state != "ready":
+        if agent is None or agent.state == "draining" or worker.linked == agent.number:
             return
+        worker.linked = agent.number
         ends = socket.socketpair()
         link = Link(worker.number, worker.slot)
         for child, end in zip((agent, worker), ends, strict=True):

@@ -28,8 +28,8 @@ def prepare(config: Config) -> None:
         return
     if hard < OWN:
         raise TooLow(f"{hard} file descriptors are too few: raise the limit to {OWN}")
-    # A connection has two ends.
-    wanted = OWN + 2 * sum(each.max_connections for each in config.listeners.values())
+    # The clients' ends; those to upstreams are pooled, and fewer.
+    wanted = OWN + sum(each.max_connections for each in config.listeners.values())
     if hard < wanted:
         log.warning(
             "%s file descriptors are fewer than the %s that max_connections may need: "

@@ -86,10 +86,26 @@ def test_worker_and_agent_get_the_two_ends_of_a_line(world: World) -> None:
     world.fleet.fill(1, 1)
 
     world.says(1, Ready())
-    assert world.was_told(1) == []
+    # The agent is still starting: it finds the line in its channel, and gets no other.
+    assert world.was_told(1) == [Link(1, 0)]
     world.says(2, Ready())
 
-    assert world.was_told(1) == world.was_told(2) == [Link(1, 0)]
+    assert world.was_told(1) == []
+    assert world.was_told(2) == [Link(1, 0)]
+
+
+def test_the_next_agent_gets_lines_of_its_own(world: World) -> None:
+    world.fleet.fill(1, 1)
+    world.says(1, Ready())
+    world.says(2, Ready())
+    world.was_told(1)
+
+    [agent] = [each for each in world.fleet.children if each.role == "agent"]
+    world.fleet.children.remove(agent)
+    world.fleet.fill(1, 1)
+    world.says(3, Ready())
+
+    assert world.was_told(1) == world.was_told(3) == [Link(1, 0)]
 
 
 def test_a_later_worker_gets_a_line_as_well(world: World) -> None:
@@ -157,6 +173,7 @@ def test_a_worker_that_ran_long_fails_for_the_first_time_again(world: World) -> 
 def test_a_ready_worker_is_told_to_drain_and_given_its_time(world: World) -> None:
     world.fleet.fill(1, 1)
     world.says(1, Ready())
+    world.was_told(1)
 
     world.fleet.drain(world.fleet.workers[0], 30)
 

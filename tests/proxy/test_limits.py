@@ -27,23 +27,23 @@ def limited(monkeypatch: pytest.MonkeyPatch, hard: int) -> list[tuple[int, int]]
 def test_the_limit_is_raised_as_far_as_it_goes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = limited(monkeypatch, 264)
+    given = limited(monkeypatch, 164)
 
     prepare(config(100))
 
-    assert given == [(264, 264)]
+    assert given == [(164, 164)]
     assert not caplog.records
 
 
 def test_too_few_for_all_connections_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limited(monkeypatch, 263)
+    limited(monkeypatch, 163)
 
     prepare(config(100))
 
     [record] = caplog.records
-    assert "263 file descriptors are fewer than the 264" in record.getMessage()
+    assert "163 file descriptors are fewer than the 164" in record.getMessage()
 
 
 def test_too_few_to_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
