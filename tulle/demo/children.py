@@ -79,6 +79,8 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                # -m looks here first: a user's folder may have a proxy.py of its own.
+                cwd=self.folder,
                 pass_fds=keep,
                 start_new_session=True,
                 preexec_fn=_ends_with_its_parent(),

@@ -115,9 +115,9 @@ def _part(part: Part, wanted: float | None, is_last: bool) -> Iterable[Renderabl
 
 def _identities(edges: Sequence[Figures], width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 1), header_style="dim")
-    domain = "" if width >= NARROW else f" · {TRUST_DOMAIN}…"
+    domain = "" if width >= NARROW else f" (… is {TRUST_DOMAIN})"
     table.add_column("mutual TLS", no_wrap=True, min_width=13)
-    table.add_column("the client proved to be", overflow="fold")
+    table.add_column("the client proved", overflow="fold")
     table.add_column(f"the server{domain}", overflow="fold")
     for edge in edges:
         names = [

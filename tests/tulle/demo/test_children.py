@@ -145,6 +145,21 @@ def test_processes_do_not_hear_the_terminals_ctrl_c(tmp_path: Path) -> None:
         assert os.getsid(child.process.pid) == child.process.pid != os.getsid(0)
 
 
+def test_what_lies_about_where_the_user_stands_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, own = tmp_path / "users", tmp_path / "own"
+    users.mkdir()
+    own.mkdir()
+    (users / "proxy.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(users)
+    with running(own) as started:
+        child = started.start("version", ["tulle", "proxy", "--help"])
+        assert ends(child.process.pid)
+
+    assert child.process.returncode == 0
+
+
 def test_a_descriptor_that_is_handed_over_is_open_in_the_process(
     tmp_path: Path, module: Module
 ) -> None:

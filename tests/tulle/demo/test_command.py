@@ -66,7 +66,7 @@ def test_what_makes_no_sense_is_a_usage_error(
     ("error", "said"),
     [
         (Ended("sidecar of web ended with exit code 3"), "sidecar of web ended"),
-        (PermissionError(13, "Permission denied", "/tmp"), "Permission denied"),
+        (PermissionError(13, "Permission denied", "somewhere"), "Permission denied"),
     ],
 )
 def test_what_keeps_it_from_running_is_one_sentence(

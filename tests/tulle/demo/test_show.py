@@ -55,9 +55,9 @@ Tulle demo
   ├ api-v1     1847.2   100.0%            3.0   9.4   117  ███████░ 90.2% (90%)
   └ api-v2      200.0    69.7%            3.1   9.9  19.8  █░░░░░░░ 9.8% (10%)
 
- mutual TLS      the client proved to be   the server · spiffe://demo.tulle…
- client → web    …/ns/demo/sa/client       …/ns/demo/sa/web
- web → api       …/ns/demo/sa/web          …/ns/demo/sa/api
+ mutual TLS      the client proved     the server (… is spiffe://demo.tulle)
+ client → web    …/ns/demo/sa/client   …/ns/demo/sa/web
+ web → api       …/ns/demo/sa/web      …/ns/demo/sa/api
 
  curl it
 """
@@ -67,7 +67,7 @@ Tulle demo
 def test_nothing_is_cut_off(width: int) -> None:
     table = drawn(width)
 
-    assert "…\n" not in table.replace("demo.tulle…\n", "")
+    assert "…\n" not in table
     assert all(len(each) <= width for each in table.splitlines())
     assert "90.2% (90%)" in table
     assert "9.8% (10%)" in table
