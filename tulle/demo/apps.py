@@ -88,7 +88,8 @@ def web(sidecar: str) -> type[App]:
             status, said = call(self.api)
             if status != 200:
                 return 502, {"web": "api did not answer"}
-            return 200, json.loads(said) | {"web": "hello", "called_by": self.caller}
+            version = json.loads(said)["api"]
+            return 200, {"web": "hello", "called_by": self.caller, "api": version}
 
     return Web
 

@@ -66,8 +66,14 @@ class Mesh:
         return self.folder / f"{workload}.yaml"
 
     def weights(self) -> dict[str, float] | None:
-        """How the requests for ``api`` are to be split, by the file as it is now."""
-        return weights(self.file("web").read_text())
+        """How the requests for ``api`` are to be split, by the file as it is now.
+
+        None if it cannot be said: some editors take a file away before they write it.
+        """
+        try:
+            return weights(self.file("web").read_text())
+        except (OSError, UnicodeDecodeError):
+            return None
 
     def start_client(self, rate: float) -> None:
         """Let there be traffic."""

@@ -78,7 +78,8 @@ class _Run:
         while due < end:
             due = min(due + EVERY, end)
             await trio.sleep(due - trio.current_time())
-            self.weights = running.weights() or self.weights
+            weights = running.weights()
+            self.weights = self.weights if weights is None else weights
             self.last = await running.moment()
             moments.append(self.last)
             self.display.show(self._view(moments[0], self.last, hints))

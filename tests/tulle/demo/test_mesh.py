@@ -66,6 +66,8 @@ def test_the_wanted_split_follows_the_file(tmp_path: Path) -> None:
     assert edited.weights() == {"api-v1": 0.9, "api-v2": 0.1}
     file.write_text(text.replace("api-v1: 90, api-v2: 10", "api-v1: 1, api-v2: 1"))
     assert edited.weights() == {"api-v1": 0.5, "api-v2": 0.5}
+    file.unlink()
+    assert edited.weights() is None
 
 
 def test_what_cannot_start_leaves_no_file(
