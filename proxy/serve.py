@@ -46,8 +46,11 @@ LINGER = 2.0
 FAREWELL = 5.0
 """Seconds that writing an error may take."""
 
-NEWCOMER = 1.0
-"""Seconds a new client's first request is waited for while the proxy ends."""
+MOMENT = 1.0
+"""Seconds an idle client's next request is waited for while the proxy ends.
+
+Closed at once, a connection would lose the request that is already on its way.
+"""
 
 TURN = 32
 """Requests in a row that may go by without a checkpoint."""
@@ -93,7 +96,7 @@ class Http:
             self.sessions.discard(session)
 
     def drain(self) -> None:
-        """Close what is idle; tell the rest's clients to close behind their response."""
+        """Tell clients to close behind their next response; close what stays idle."""
         self.is_draining = True
         for session in self.sessions:
             session.drain()
@@ -137,7 +140,6 @@ class Session:
         self._scope = trio.CancelScope()
         self._cut: MeshError | None = None
         self._is_idle = True
-        self._is_new = True
         self._closes = False
         self._turns = TURN
         self._request: Request | None = None
@@ -195,8 +197,8 @@ class Session:
         limits = server.limits
         self._is_idle = not reader.data
         patience = limits.keep_alive if self._is_idle else limits.head_timeout
-        if server.is_draining and self._is_new:
-            patience = min(patience, NEWCOMER)
+        if server.is_draining and self._is_idle:
+            patience = min(patience, MOMENT)
         timer.set(server.clock() + patience)
         while True:
             if reader.data:
@@ -204,8 +206,6 @@ class Session:
                 if head is not None:
                     self._is_idle = False
                     return head
-            if self._is_idle and server.is_draining and not self._is_new:
-                return None
             data = await self.receive()
             if not data:
                 return None
@@ -245,17 +245,10 @@ class Session:
                 pass
 
     def drain(self) -> None:
-        """Close now if idle; otherwise behind the exchange under way.
-
-        A client whose first request may be on its way gets a moment to send it.
-        """
-        if not self._is_idle:
-            return
-        if self._is_new:
-            soon = self.server.clock() + NEWCOMER
+        """Close in a moment if idle; otherwise behind the exchange under way."""
+        if self._is_idle and self.exchange is None:
+            soon = self.server.clock() + MOMENT
             self._timer.set(min(self._timer.deadline, soon))
-        else:
-            self._give_up()
 
     def _give_up(self) -> None:
         self._closes = True
@@ -266,7 +259,6 @@ class Session:
     async def _serve_one(self, head: h1.RequestHead) -> None:
         server, writer = self.server, self._writer
         now = writer.touched = server.clock()
-        self._is_new = False
         writer.begin(head)
         # Behind a CONNECT that is refused may come what was meant for its tunnel.
         self._closes = not head.keeps_alive or head.method == b"CONNECT"
@@ -422,7 +414,7 @@ class Session:
 
     def rearm(self, exchange: Exchange) -> None:
         if exchange is self.exchange:
-            self._timer.set(self._next_look(self._writer.touched))
+            self._timer.set(self._next_look())
 
     def start_soon(
         self, exchange: Exchange, task: Callable[[], Awaitable[None]]
@@ -458,16 +450,19 @@ class Session:
         if error is not None:
             exchange.cancel(error)
         else:
-            self._timer.set(self._next_look(self.server.clock()))
+            self._timer.set(self._next_look())
 
-    def _next_look(self, now: float) -> float:
+    def _next_look(self) -> float:
         """When a limit may next have run out."""
         assert self.exchange is not None
-        limits = self.exchange.limits
+        limits, patience = self.exchange.limits, self.server.limits.stall_timeout
+        touched, now = self._writer.touched, self.server.clock()
+        # A quiet longer than the patience is not the client's.
+        stalls = touched + patience
         return min(
             self.exchange.started + limits.request,
-            self._writer.touched + limits.idle,
-            now + self.server.limits.stall_timeout,
+            touched + limits.idle,
+            stalls if stalls > now else now + patience,
         )
 
     def _overrun(self, exchange: Exchange) -> MeshError | None:
