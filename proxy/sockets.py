@@ -13,6 +13,8 @@ import errno
 import os
 import socket
 import stat
+import struct
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -41,6 +43,11 @@ REASONS = {
     errno.EADDRNOTAVAIL: "this machine does not have the address",
     errno.EAFNOSUPPORT: "this machine does not do IPv6",
 }
+
+
+_SO_ATTACH_FILTER = 26
+_DROP_ALL = struct.pack("HBBI", 6, 0, 0, 0)
+"""A filter of one instruction (``BPF_RET``, ``BPF_K``): none of the packet's bytes pass."""
 
 
 class CannotListen(Exception):
@@ -102,6 +109,7 @@ class Listening:
                 addresses.add(place.address)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(held.getsockname())
+            _take_no_more(held)
             held.close()
 
     def _open(self, place: Place, backlog: int) -> socket.socket:
@@ -125,6 +133,22 @@ class Listening:
                 _prepare(probe, name)
                 probe.bind(name)
         return _open_tcp(family, name, backlog)
+
+
+def _take_no_more(held: socket.socket) -> None:
+    """Let the queue of a socket that closes only get shorter.
+
+    Who is queued between a worker's last accept and its close is reset. With every
+    packet dropped, nobody is; a SYN comes again in a second, and finds another slot.
+    """
+    if held.family == socket.AF_UNIX:
+        return  # its file is gone
+    program = array("B", _DROP_ALL)
+    address, _ = program.buffer_info()
+    with contextlib.suppress(OSError):
+        held.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, address)
+        )
 
 
 def _prepare(sock: socket.socket, name: tuple[object, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,3 +153,22 @@ def test_a_child_lets_go_without_removing_files(tmp_path: Path) -> None:
 
     assert not listening.sockets
     assert path.exists()
+
+
+def test_a_socket_that_closes_has_its_queue_served_and_takes_no_more(
+    listening: Listening,
+) -> None:
+    listening.open(places("127.0.0.1:0"))
+    [held] = listening.sockets.values()
+    with held.dup() as worker, socket.socket() as early, socket.socket() as late:
+        early.connect(worker.getsockname())
+
+        listening.close_others(())
+
+        late.setblocking(False)
+        assert late.connect_ex(worker.getsockname()) == errno.EINPROGRESS
+        assert select.select([], [late], [], 0) == ([], [], [])
+        accepted, _ = worker.accept()
+        with accepted:
+            early.sendall(b"question")
+            assert accepted.recv(8) == b"question"
