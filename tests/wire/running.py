@@ -74,7 +74,9 @@ def running(
             wait_for(address, proxy)
         workers = proxy.workers
         yield proxy
-        died = workers - proxy.workers
+        # One that a test has told to end must have ended well.
+        ended = process.poll()
+        died = workers - proxy.workers if ended is None else ended
     finally:
         stop(process)
     said = log.read_text()
