@@ -17,7 +17,9 @@ class Client(Protocol):
     """What a body needs of its session."""
 
     reader: Reader
-    receive: Callable[[], Awaitable[bytes]]
+
+    @property
+    def receive(self) -> Callable[[], Awaitable[bytes]]: ...
 
     async def send_continue(self) -> None: ...
 

@@ -133,9 +133,15 @@ class FilterHost:
     blame: Blame
     send: Callable[[SpanRecord], None]
     callbacks: list[Callable[[], None]] = attrs.field(factory=list)
+    scopes: set[trio.CancelScope] = attrs.field(factory=set)
+    is_closed: bool = False
 
     def start_soon(self, owner: str, task: Callable[[], Awaitable[None]]) -> None:
-        self.nursery.start_soon(self._keep_going, task)
+        if self.is_closed:
+            return  # nothing would ever end it
+        scope = trio.CancelScope()
+        self.scopes.add(scope)
+        self.nursery.start_soon(self._keep_going, task, scope)
 
     def on_close(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
@@ -143,21 +149,28 @@ class FilterHost:
     def export(self, span: SpanRecord) -> None:
         self.send(span)
 
-    async def _keep_going(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_going(
+        self, task: Callable[[], Awaitable[None]], scope: trio.CancelScope
+    ) -> None:
         delay = BACK_OFF
-        with trio.CancelScope() as scope:
-            self.callbacks.append(scope.cancel)
-            while True:
-                try:
-                    await task()
-                    return
-                except Exception as error:
-                    self.blame(self.name, error)
-                await trio.sleep(delay)
-                delay = min(LONGEST_BACK_OFF, delay * 2)
+        try:
+            with scope:
+                while True:
+                    try:
+                        await task()
+                        return
+                    except Exception as error:
+                        self.blame(self.name, error)
+                    await trio.sleep(delay)
+                    delay = min(LONGEST_BACK_OFF, delay * 2)
+        finally:
+            self.scopes.discard(scope)
 
     def close(self) -> None:
         """End its tasks and call its callbacks. Idempotent."""
+        self.is_closed = True
+        for scope in self.scopes:
+            scope.cancel()
         callbacks, self.callbacks = self.callbacks, []
         for callback in callbacks:
             try:

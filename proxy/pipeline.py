@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from meshfilters.api import Filter, Service, chain
-from meshfilters.counters import Counter, Metrics
+from meshfilters.counters import Metrics
 from meshfilters.errors import FilterFailed, MeshError
 from meshfilters.message import Request, Response
 from proxy.config.model import Level, Placed
@@ -200,8 +200,11 @@ def _timed_request(
         begun = clock()
         try:
             return await outer(request, inner)
+        except MeshError as error:
+            _claim(error, running)
+            raise
         except Exception as error:
-            raise _named(error, running, blame) from error.__cause__
+            raise _failure(error, running, blame) from error
         finally:
             seconds = clock() - begun
             own = seconds - exchange.spent
@@ -222,21 +225,25 @@ def _timed_other(running: Running[A, B], blame: Blame) -> Filter[A, B, A, B]:
         tally.calls += 1
         try:
             return await outer(request, inner)
+        except MeshError as error:
+            _claim(error, running)
+            raise
         except Exception as error:
-            raise _named(error, running, blame) from error.__cause__
+            raise _failure(error, running, blame) from error
 
     return timed
 
 
-def _named(error: Exception, running: Running[A, B], blame: Blame) -> MeshError:
-    """The error with the filter that raised it; what is no MeshError is a bug."""
-    if isinstance(error, MeshError):
-        if error.by is None:
-            error.by = running.name
-            running.tally.errors += 1
-        return error
+def _claim(error: MeshError, running: Running[A, B]) -> None:
+    """Name the filter that raised the error, if it is not named yet."""
+    if error.by is None:
+        error.by = running.name
+        running.tally.errors += 1
+
+
+def _failure(error: Exception, running: Running[A, B], blame: Blame) -> FilterFailed:
+    """What is no MeshError is a bug of the filter's."""
     blame(running.name, error)
     failed = FilterFailed(f"filter {running.name} raised {type(error).__name__}")
     failed.by = running.name
-    failed.__cause__ = error
     return failed

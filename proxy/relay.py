@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import attrs
 import trio
@@ -111,10 +112,9 @@ async def _splice(
 ) -> None:
     outlet, inlet = pipe
     try:
-        try:
+        # When the user's share of pipe pages is used up, the default size will do.
+        with suppress(OSError):
             fcntl.fcntl(inlet, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        except OSError:
-            pass  # the user's share of pipe pages is used up: the default size will do
         while size := await _fill(source, inlet):
             await _empty(outlet, sink, size)
             count(size)
