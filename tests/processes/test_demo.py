@@ -13,6 +13,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 60.0
 """Seconds that a run may take on a busy machine."""
 ID = "spiffe://demo.tulle/ns/demo/sa/"
