@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import trio
 
-RESOLUTION = 0.01
-"""Seconds a deadline may be overrun by."""
+RESOLUTION = 1 / 128
+"""Seconds a deadline may be overrun by; a power of two, so that slots are exact."""
 
 
 class Timer:

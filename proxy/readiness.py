@@ -124,6 +124,7 @@ class Watch:
         """Stop watching, before the socket is closed. Waiting tasks are told. Idempotent."""
         self._readiness.forget(self)
         self.on_hangup = None
+        self.readable = True  # a read must find it closed, not wait for an edge
         for task in (self.reader, self.writer):
             if task is not None:
                 closed = trio.ClosedResourceError("closed by another task")

@@ -40,7 +40,10 @@ class SideTasks:
     ) -> SideTask:
         """Run ``task`` until it is done, stopped, or its exchange ends."""
         side = SideTask()
-        self._tasks.setdefault(exchange, []).append(side)
+        if exchange.outcome is None:
+            self._tasks.setdefault(exchange, []).append(side)
+        else:
+            side.scope.cancel()  # nobody would join it
         self._nursery.start_soon(self._run, side, task, exchange.owner)
         return side
 
@@ -59,12 +62,21 @@ class SideTasks:
 
     async def join(self, exchange: Exchange) -> None:
         """Cancel and join the tasks of an exchange that is over."""
-        for side in self._tasks.pop(exchange, ()):
+        tasks = self._tasks.pop(exchange, ())
+        for side in tasks:
+            side.scope.cancel()
+        for side in tasks:
             await side.stop()
 
     def close_soon(self, stream: Stream) -> None:
         """Close a stream that can only be closed by waiting."""
-        self._nursery.start_soon(stream.aclose)
+        self._nursery.start_soon(self._close, stream)
+
+    async def _close(self, stream: Stream) -> None:
+        try:
+            await stream.aclose()
+        except Exception as error:  # a filter's own stream
+            self._blame(type(stream).__name__, error)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run what belongs to no exchange and catches its own errors."""

@@ -90,6 +90,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Bytes sent in pieces: whether a slow receiver takes any at all."""
         self._is_closed = False
         self._is_sending = False
+        self._has_ended = False
 
     async def receive_soon(self) -> bytes:
         """As ``receive_some``, but a checkpoint only where it has to wait."""
@@ -167,8 +168,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._is_sending = True
         try:
             await trio.lowlevel.checkpoint()
-            if self._is_closed:
-                raise trio.ClosedResourceError("this stream was closed")
+            if self._is_closed or self._has_ended:
+                raise trio.ClosedResourceError("this side was closed")
             await self._send_rest(memoryview(data))
         finally:
             self._is_sending = False
@@ -189,8 +190,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is sending")
         self._is_sending = True
         try:
-            if self._is_closed:
-                raise trio.ClosedResourceError("this stream was closed")
+            if self._is_closed or self._has_ended:
+                raise trio.ClosedResourceError("this side was closed")
             await trio.lowlevel.wait_writable(self.socket)
         finally:
             self._is_sending = False
@@ -199,6 +200,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if self._is_sending:
             raise trio.BusyResourceError("another task is sending")
         await trio.lowlevel.checkpoint()
+        self._has_ended = True
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -229,6 +231,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if not self._is_closed:
             self._is_closed = True
             self.watch.close()
+            trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
     def abort(self) -> None:
