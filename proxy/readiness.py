@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import outcome
 import trio
+import trio.abc
 
 _WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -23,7 +24,7 @@ _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
-class Readiness:
+class Readiness(trio.abc.Instrument):
     """The epoll of one worker; ``run`` must be running for any wait to end."""
 
     def __init__(self) -> None:
@@ -40,15 +41,24 @@ class Readiness:
     async def run(self) -> None:
         """Wake whoever's socket is ready, for ever."""
         descriptor = self._epoll.fileno()
-        poll = self._epoll.poll
+        trio.lowlevel.add_instrument(self)
+        try:
+            while True:
+                # It only ends trio's wait: the instrument has polled by then.
+                await trio.lowlevel.wait_readable(descriptor)
+        finally:
+            trio.lowlevel.remove_instrument(self)
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Called by trio when its wait is over: tasks woken here run in this turn.
+
+        Were they woken by a task, they would run in the next, for 10 µs more.
+        """
         watches = self._watches
-        wait_readable = trio.lowlevel.wait_readable
-        while True:
-            await wait_readable(descriptor)
-            for each, events in poll(0):
-                watch = watches.get(each)
-                if watch is not None:
-                    watch.notice(events)
+        for descriptor, events in self._epoll.poll(0):
+            watch = watches.get(descriptor)
+            if watch is not None:
+                watch.notice(events)
 
     def close(self) -> None:
         """Close the epoll. The watched sockets are not closed."""
