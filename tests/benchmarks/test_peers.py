@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peers import SETUPS, Peer, filled, tulle
+
+NAMES = ("tulle", "envoy", "haproxy", "nginx")
+
+
+def test_blanks_are_filled_in_and_nothing_else_is_touched() -> None:
+    text = "port <port>; split $request_id { < 3 } {{x}}"
+
+    assert filled(text, {"port": 80}) == "port 80; split $request_id { < 3 } {{x}}"
+
+
+def test_a_blank_that_nobody_fills_in_is_a_mistake() -> None:
+    with pytest.raises(KeyError):
+        filled("<nothing>", {})
+
+
+def test_a_mesh_is_started_from_behind() -> None:
+    names = [each.name for each in tulle().files("mesh")]
+
+    assert names == ["inbound.yaml", "outbound.yaml"]
+
+
+def test_what_a_peer_cannot_do_has_no_files() -> None:
+    assert Peer("nginx", "conf", (), ()).files("tcp") == []
+
+
+def test_commands_name_the_files_they_are_to_read(tmp_path: Path) -> None:
+    peer = Peer("haproxy", "cfg", ("haproxy", "-f", "CONFIGURATION"), ())
+    values = {"port": 1, "origin": 2, "folder": tmp_path}
+
+    ((program, option, written),) = peer.commands("tcp", tmp_path, values)
+
+    assert (program, option) == ("haproxy", "-f")
+    assert "bind 127.0.0.1:1" in Path(written).read_text()
+
+
+@pytest.mark.parametrize("kind", ["http", "tls", "inbound", "outbound"])
+def test_everybody_is_set_up_for_everything_but_bytes(kind: str) -> None:
+    assert [name for name in NAMES if not list((SETUPS / name).glob(f"{kind}.*"))] == []
+
+
+def test_a_version_is_found_in_what_a_program_says() -> None:
+    said = "envoy version: 1f2e/1.40.0/Clean/RELEASE/BoringSSL"
+    peer = Peer("envoy", "yaml", (), ("echo", said))
+
+    assert peer.version() == "1.40.0"

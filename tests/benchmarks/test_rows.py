@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from benchmarks.rows import BY_NAME, ROWS
+
+
+def test_the_rows_a_user_asks_about_first_are_eight() -> None:
+    assert len([row for row in ROWS if row.is_default]) == 8
+
+
+def test_no_two_rows_share_a_name() -> None:
+    assert len(BY_NAME) == len(ROWS)
+
+
+def test_every_figure_has_a_heading() -> None:
+    assert all(row.heading(figure) for row in ROWS for figure in row.figures)
+
+
+def test_a_thousand_endpoints_are_a_thousand_addresses() -> None:
+    (text,) = BY_NAME["endpoints"].variants["1000"].values()
+
+    addresses = text.strip("[]").split(", ")
+    assert len(set(addresses)) == 1000
+    assert all(
+        int(part) < 256
+        for each in addresses
+        for part in each[1:].split(":")[0].split(".")
+    )
