@@ -66,6 +66,8 @@ class UpstreamConnection:
         self._receive = getattr(stream, "receive_soon", stream.receive_some)
         self._send = getattr(stream, "send_soon", stream.send_all)
         self._has_served = False
+        self._is_untouched = False
+        """Whether it has served before, and nothing of the next response has come."""
         self._is_closed = False
         self._exchange: Exchange | None = None
         self._attempt: Attempt | None = None
@@ -94,6 +96,7 @@ class UpstreamConnection:
         attempt.identity = self.identity
         self._error = None
         self._sent_at = math.inf
+        self._is_untouched = self._has_served
         try:
             await self._send_request(request, attempt)
             head = await self._receive_head(request)
@@ -124,6 +127,8 @@ class UpstreamConnection:
             raise MeshError(f"a filter made a bad request: {error}") from error
         is_whole = type(body) is Buffered and body.is_whole
         data = head + body.data if type(body) is Buffered and is_whole else head
+        if len(data) > ATOMIC:
+            self._watch_time()  # sending it may take long
         try:
             await self._send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -133,35 +138,55 @@ class UpstreamConnection:
             self._watch_time()
         else:
             self._watch_time()
-            if b"expect" in attempt.headers.index:
-                await self._wait_continue()
+            if b"expect" in attempt.headers.index and await self._is_declined():
+                return
             self._pump = self._side_tasks.start(
                 request.exchange, lambda: self._send_body(body)
             )
 
-    async def _wait_continue(self) -> None:
-        if not self._reader.data:
-            with trio.move_on_after(CONTINUE_WAIT):
-                self._reader.feed(await self._receive_some())
+    async def _is_declined(self) -> bool:
+        """Wait for 100 Continue; True if a final status came: nobody wants the body."""
+        with trio.move_on_after(CONTINUE_WAIT):
+            self._reader.feed(await self._receive_some())
+        status = self._reader.data[len(b"HTTP/1.1 ") :][:1]
+        return status not in (b"", b"1")
 
     async def _send_body(self, body: Body) -> None:
         """The side task that sends a body while the response is waited for."""
-        is_chunked = body.length is None
         try:
-            while chunk := await body.receive():
-                await self._send(h1.write_chunk(chunk) if is_chunked else chunk)
-            if is_chunked:
-                await self._send(h1.write_last_chunk(body.trailers))
-            self._sent_at = self._clock()
-            self._watch_time()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # whoever reads the response learns of it, or finds an early answer
+            if await self._pass_body(body):
+                self._sent_at = self._clock()
+                self._watch_time()
         except MeshError as error:
             self._fail(error)
         except Exception as error:
             failed = MeshError(f"the request's body raised {type(error).__name__}")
             self._fail(failed)
             raise
+
+    async def _pass_body(self, body: Body) -> bool:
+        """Send the body, exactly as long as the head said; False if it is not taken."""
+        length, sent = body.length, 0
+        while chunk := await body.receive():
+            sent += len(chunk)
+            if length is not None and sent > length:
+                raise MeshError("a filter made a request body longer than its length")
+            if not await self._is_taken(
+                h1.write_chunk(chunk) if length is None else chunk
+            ):
+                return False
+        if length is None:
+            return await self._is_taken(h1.write_last_chunk(body.trailers))
+        if sent < length:
+            raise MeshError("a filter made a request body shorter than its length")
+        return True
+
+    async def _is_taken(self, data: bytes) -> bool:
+        try:
+            await self._send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False  # who reads the response learns of it, or finds an early one
+        return True
 
     def _fail(self, error: MeshError) -> None:
         """The request can't be finished: whoever waits for its response gets ``error``."""
@@ -206,6 +231,7 @@ class UpstreamConnection:
             raise self._error or self._reset(error) from error
         if not data:
             raise self._reset(None)
+        self._is_untouched = False
         return data
 
     def _reset(
@@ -213,8 +239,7 @@ class UpstreamConnection:
     ) -> UpstreamError:
         """The connection ended early; if nothing had come, it may have raced its closing."""
         detail = str(error) if error is not None else "closed before its response"
-        is_untouched = self._has_served and not self._reader.data
-        return UpstreamReset(detail, sent=was_taken, reused=is_untouched)
+        return UpstreamReset(detail, sent=was_taken, reused=self._is_untouched)
 
     # The response
 

@@ -77,7 +77,8 @@ class Forward:
         if limit == math.inf:
             return await pool.open()
         # Once a connection, not once a request.
-        with trio.move_on_after(attempt.started + limit - self._clock()):
+        left = attempt.started + limit - self._clock()
+        with trio.move_on_after(max(0.0, left)):
             return await pool.open()
         raise AttemptTimeout(f"not connected within {limit:g} s")
 

@@ -122,6 +122,8 @@ class Pool:
 
     def _punish(self) -> None:
         self.failed += 1
+        if self.is_down:
+            return  # one outage, however many connections it refused at once
         self._penalty = min(LONGEST_PENALTY, self._penalty * 2 or PENALTY)
         self._down_until = self._deadlines.clock() + self._penalty
 

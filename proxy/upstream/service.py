@@ -119,7 +119,7 @@ class Service:
         try:
             with trio.fail_after(LOOKUP_TIME):
                 found = await self._lookup(name.host, name.port)
-        except (OSError, trio.TooSlowError) as error:
+        except (OSError, UnicodeError, trio.TooSlowError) as error:
             log.warning(
                 "lookup failed service=%s host=%s error=%s; last answer kept",
                 self.settings.name,

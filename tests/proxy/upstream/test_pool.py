@@ -1,0 +1,173 @@
+"""Connections are lent last in, first out; what is stale, old or too many is closed."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from meshfilters.errors import ConnectFailed
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.pool import LONGEST_PENALTY, PENALTY, Pool
+from tests.proxy.upstream.bench import Bench
+
+
+async def opened(pool: Pool, count: int) -> list[UpstreamConnection]:
+    """Connections that have served and are unused, in the order they came back."""
+    connections = [await pool.open() for _ in range(count)]
+    for each in connections:
+        each.stream.watch.readable = False  # type: ignore[attr-defined]  # as behind a response
+        pool._release(each, True)
+    return connections
+
+
+def state(pool: Pool) -> str:
+    return repr(pool).removesuffix(">").partition(": ")[2]
+
+
+async def test_the_last_one_back_is_lent_first(bench: Bench, clock: object) -> None:
+    pool = bench.pool()
+    one, other = await opened(pool, 2)
+    assert state(pool) == "0 active 2 idle"
+
+    assert pool.take() is other
+    assert pool.take() is one
+    assert pool.take() is None
+    assert state(pool) == "2 active 0 idle"
+    assert (pool.opened, pool.reused) == (2, 2)
+
+
+async def test_a_connection_the_peer_has_closed_is_not_lent(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool()
+    one, other = await opened(pool, 2)
+
+    bench.peers[1].close()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert pool.take() is one
+    assert repr(other) == "<UpstreamConnection closed>"
+    assert state(pool) == "1 active 0 idle"
+
+
+async def test_nor_is_one_with_bytes_nobody_asked_for(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool()
+    await opened(pool, 1)
+
+    await bench.peers[0].send_soon(b"HTTP/1.1 408 Too late\r\n\r\n")
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert pool.take() is None
+    assert state(pool) == "0 active 0 idle"
+
+
+async def test_no_more_are_kept_than_the_size(bench: Bench, clock: object) -> None:
+    pool = bench.pool(size=1)
+
+    _, other = await opened(pool, 2)
+
+    assert state(pool) == "0 active 1 idle"
+    assert repr(other) == "<UpstreamConnection closed>"
+
+
+async def test_what_nobody_needs_is_closed_when_it_is_old(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool(size=5, idle=3)
+    await opened(pool, 1)
+    await trio.sleep(2)
+    await opened(pool, 1)
+
+    await trio.sleep(1.5)
+    assert state(pool) == "0 active 1 idle"
+    await trio.sleep(2)
+    assert state(pool) == "0 active 0 idle"
+
+
+async def test_an_endpoint_that_refuses_is_down_for_longer_each_time(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool()
+    downs = []
+    for _ in range(9):
+        bench.refusals.append(ConnectFailed())
+        with pytest.raises(ConnectFailed):
+            await pool.open()
+        assert pool.is_down
+        begun = trio.current_time()
+        downs.append(round(pool._down_until - begun, 3))
+        await trio.sleep(downs[-1])
+        assert not pool.is_down
+
+    assert downs[:3] == [PENALTY, 2 * PENALTY, 4 * PENALTY]
+    assert downs[-1] == LONGEST_PENALTY
+    assert state(pool) == "0 active 0 idle"
+
+
+async def test_one_outage_counts_once_however_many_it_refuses(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool()
+    for _ in range(50):
+        bench.refusals.append(ConnectFailed())
+        with pytest.raises(ConnectFailed):
+            await pool.open()
+
+    await trio.sleep(PENALTY)
+
+    assert pool.failed == 50
+    assert not pool.is_down
+
+
+async def test_a_connection_ends_the_penalty(bench: Bench, clock: object) -> None:
+    pool = bench.pool()
+    bench.refusals.append(ConnectFailed())
+    with pytest.raises(ConnectFailed):
+        await pool.open()
+
+    await pool.open()
+
+    assert not pool.is_down
+    assert state(pool) == "1 active 0 idle"
+
+
+async def test_a_stream_is_in_use_until_it_is_left(bench: Bench, clock: object) -> None:
+    pool = bench.pool()
+    await pool.open_stream()
+    assert state(pool) == "1 active 0 idle"
+
+    pool.leave()
+
+    assert state(pool) == "0 active 0 idle"
+
+
+async def test_a_closed_pool_keeps_nothing(bench: Bench, clock: object) -> None:
+    pool = bench.pool()
+    await opened(pool, 2)
+    busy = pool.take()
+    assert busy is not None
+
+    pool.close()
+    assert state(pool) == "1 active 0 idle"
+    pool._release(busy, True)
+
+    assert state(pool) == "0 active 0 idle"
+    assert repr(busy) == "<UpstreamConnection closed>"
+
+
+async def test_statistics_say_it_all(bench: Bench, clock: object) -> None:
+    pool = bench.pool()
+    await opened(pool, 1)
+
+    assert pool.statistics() == {
+        "endpoint": "198.51.100.1:80",
+        "active": 0,
+        "idle": 1,
+        "opened": 1,
+        "reused": 0,
+        "failed": 0,
+        "down": False,
+    }
