@@ -138,6 +138,8 @@ class Session:
         self._writer = ResponseWriter(self.stream, server.clock)
         self._timer = server.deadlines.timer(self._expire)
         self._scope = trio.CancelScope()
+        # What the scope knows too, but asking it costs 0.5 µs.
+        self._is_cancelled = False
         self._cut: MeshError | None = None
         self._is_idle = True
         self._closes = False
@@ -153,6 +155,7 @@ class Session:
         self._on_hangup(self._hang_up)
         try:
             while True:
+                self._is_cancelled = False
                 with trio.CancelScope() as self._scope:
                     await self._serve()
                     return
@@ -185,7 +188,7 @@ class Session:
                 return
             await self._serve_one(head)
             self._turns -= 1
-            if self._scope.cancel_called or not self._turns:
+            if self._is_cancelled or not self._turns:
                 # Let a cancellation that came too late fire here, and not on the next
                 # exchange; and leave the other connections their turn.
                 self._turns = TURN
@@ -252,6 +255,10 @@ class Session:
 
     def _give_up(self) -> None:
         self._closes = True
+        self._cancel_scope()
+
+    def _cancel_scope(self) -> None:
+        self._is_cancelled = True
         self._scope.cancel()
 
     # One exchange
@@ -410,7 +417,7 @@ class Session:
 
     def cancel(self, exchange: Exchange) -> None:
         if exchange is self.exchange:
-            self._scope.cancel()
+            self._cancel_scope()
 
     def rearm(self, exchange: Exchange) -> None:
         if exchange is self.exchange:
@@ -440,7 +447,7 @@ class Session:
                 self._give_up()
             else:
                 self._cut = BadRequest("no whole head in time", status=408)
-                self._scope.cancel()
+                self._cancel_scope()
             return
         moved = getattr(self.stream, "moved", 0)
         if moved != self._moved:
