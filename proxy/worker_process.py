@@ -77,13 +77,21 @@ class WorkerProcess:
         self._worker = self.make(config, self.metrics, self._line.export, workers)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beat)
-            nursery.start_soon(self._serve, sockets, nursery)
+            # What is to be changed must be there: an order may come that early.
+            await nursery.start(self._serve, sockets, nursery)
             await self._obey(nursery)
             nursery.cancel_scope.cancel()
 
-    async def _serve(self, sockets: Sockets, nursery: trio.Nursery) -> None:
+    async def _serve(
+        self,
+        sockets: Sockets,
+        nursery: trio.Nursery,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         async with trio.open_nursery() as serving:
             await serving.start(self._worker.run, sockets)
+            task_status.started()
             await self.channel.send(Ready())
         with trio.move_on_after(LAST_WORDS):
             await self._line.finish()

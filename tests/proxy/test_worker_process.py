@@ -43,6 +43,7 @@ Sockets = Mapping[str, Sequence[socket.socket]]
 class FakeWorker:
     """Serves nothing; does what it is told."""
 
+    built: trio.Event = attrs.field(factory=trio.Event)
     drained: trio.Event = attrs.field(factory=trio.Event)
     grace: float = 0.0
     applied: list[Config] = attrs.field(factory=list)
@@ -55,6 +56,7 @@ class FakeWorker:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
+        await self.built.wait()
         task_status.started()
         await self.drained.wait()
 
@@ -89,6 +91,7 @@ class World:
         self.supervisor = Channel(ours)
         self.end = TrioChannel(theirs)
         self.worker = FakeWorker()
+        self.worker.built.set()
         self.adjusted: list[Config] = []
         self.process = WorkerProcess(
             self.end, ORIGIN, lambda *_: self.worker, self.adjusted.append
@@ -124,6 +127,22 @@ async def test_it_says_that_it_is_ready_and_beats(
         assert heard.count(Beat()) == 3
         world.supervisor.send(Drain(7))
     assert world.worker.grace == 7
+
+
+async def test_an_order_to_a_worker_that_is_starting_waits(world: World) -> None:
+    world.worker.built = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        world.supervisor.send(Apply(TEXT.format(grace=2), 3, []))
+        assert Applied(3) not in await world.heard()
+        assert not world.worker.applied
+
+        world.worker.built.set()
+
+        heard = await world.heard()
+        assert heard.index(Ready()) < heard.index(Applied(3))
+        assert len(world.worker.applied) == 1
+        world.supervisor.send(Drain(7))
 
 
 async def test_a_configuration_is_applied_with_its_sockets(world: World) -> None:
