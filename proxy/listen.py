@@ -66,6 +66,8 @@ class Listener:
     ) -> None:
         self.name = name
         self.accepted = 0
+        self.active = 0
+        """Connections under way. Accepting takes a slot, too, so those are no count."""
         self.overloads = 0
         self.closed = trio.Event()
         """Set behind its last connection."""
@@ -78,11 +80,6 @@ class Listener:
         self._scope = trio.CancelScope()
         self._connections = trio.CancelScope()
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-    @property
-    def active(self) -> int:
-        """Connections under way."""
-        return int(self._slots.borrowed_tokens)
 
     async def run(self) -> None:
         """Accept until ``stop``, then return behind the last connection."""
@@ -125,8 +122,7 @@ class Listener:
                 if accepted is None:
                     self._slots.release_on_behalf_of(token)
             if accepted is not None:
-                self.accepted += 1
-                nursery.start_soon(self._run_one, *accepted, token)
+                self._start(nursery, *accepted, token)
             turns -= 1
             if not turns:
                 turns = TURN
@@ -141,8 +137,14 @@ class Listener:
                 return
             token = object()
             self._slots.acquire_on_behalf_of_nowait(token)
-            self.accepted += 1
-            nursery.start_soon(self._run_one, sock, _shown(name), token)
+            self._start(nursery, sock, _shown(name), token)
+
+    def _start(
+        self, nursery: trio.Nursery, sock: socket.socket, client: str, token: object
+    ) -> None:
+        self.accepted += 1
+        self.active += 1
+        nursery.start_soon(self._run_one, sock, client, token)
 
     async def _wait_for_slot(self, token: object) -> None:
         try:
@@ -199,6 +201,7 @@ class Listener:
                 finally:
                     stream.close()
         finally:
+            self.active -= 1
             self._slots.release_on_behalf_of(token)
 
     def _open(self, sock: socket.socket) -> tuple[SocketStream, str] | None:
