@@ -128,27 +128,41 @@ class Worker:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve on ``sockets``, by listener, until drained. Raises ConfigError first."""
+        """Serve on ``sockets``, by listener, until drained.
+
+        Raises a group with a ConfigError before it serves anything.
+        """
         try:
             async with trio.open_nursery() as background:
                 self._side_tasks = SideTasks(background, self._blame)
                 self._filters.start(background)
                 background.start_soon(self._readiness.run)
                 background.start_soon(self._deadlines.run)
-                async with trio.open_nursery() as self._accepting:
-                    self._build(self.config)
-                    for name, opened in sockets.items():
-                        self._listen(self._ports[name], opened)
-                    task_status.started()
-                    await self._draining.wait()
-                    self._begin_drain()
-                    with trio.move_on_after(self._grace):
-                        await self._wait_closed()
-                    self._cut()
-                background.cancel_scope.cancel()
+                self._build(self.config)
+                try:
+                    await self._accept(sockets, task_status)
+                finally:
+                    for dialling in self._services.values():
+                        dialling.service.close()
+                    background.cancel_scope.cancel()
         finally:
             self._filters.close()
             self._readiness.close()
+
+    async def _accept(
+        self,
+        sockets: Mapping[str, Sequence[socket]],
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        async with trio.open_nursery() as self._accepting:
+            for name, opened in sockets.items():
+                self._listen(self._ports[name], opened)
+            task_status.started()
+            await self._draining.wait()
+            self._begin_drain()
+            with trio.move_on_after(self._grace):
+                await self._wait_closed()
+            self._cut()
 
     def apply(self, config: Config, opened: Mapping[str, Sequence[socket]]) -> None:
         """Go over to ``config``; ``opened`` are all sockets of changed listeners.
