@@ -198,6 +198,7 @@ async def test_a_body_is_sent_as_it_comes(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(asking.run, request, connection)
         received = await heard(bench.peers[0], ending=sent)
+        await trio.testing.wait_all_tasks_blocked()
         await bench.peers[0].send_soon(OK)
 
     assert received.endswith(b"\r\n\r\n" + sent)
@@ -281,6 +282,7 @@ async def test_a_body_that_is_held_back_is_sent_unless_it_is_declined(
         await bench.peers[0].send_soon(answer)
         if is_sent:
             assert await bench.peers[0].receive_soon() == b"abc"
+            await trio.testing.wait_all_tasks_blocked()
             await bench.peers[0].send_soon(OK)
 
     assert asking.body == b"ok"
@@ -335,3 +337,68 @@ async def test_a_bad_request_of_a_filters_is_not_sent(
     with pytest.raises(MeshError, match="bad request"):
         await connection.ask(request, bench.attempt(request))
     assert repr(pool).endswith(CLOSED)
+
+
+async def test_an_upstream_that_takes_nothing_has_its_limit_too(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool()
+    connection = await pool.open()
+    body = Buffered(bytes(8_000_000))
+    request = bench.request(b"PUT", body, limits=Limits(attempt=2))
+
+    with pytest.raises(AttemptTimeout):
+        await connection.ask(request, bench.attempt(request))
+    assert repr(pool).endswith(CLOSED)
+
+
+async def test_nothing_was_sent_to_an_upstream_that_had_gone(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool()
+    connection = await pool.open()
+    assert repr(connection) == "<UpstreamConnection idle>"
+    assert connection.identity is None
+    bench.peers[0].close()
+    request = bench.request()
+
+    with pytest.raises(UpstreamReset) as caught:
+        await connection.ask(request, bench.attempt(request))
+    assert not caught.value.sent
+    assert not connection.is_usable
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", CLOSED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", CLOSED),
+        (OK, IDLE),
+    ],
+)
+async def test_a_body_nobody_wants_closes_unless_it_is_here(
+    bench: Bench, clock: object, answer: bytes, left: str
+) -> None:
+    pool = bench.pool()
+    connection = await pool.open()
+    request = bench.request()
+    await bench.peers[0].send_soon(answer)
+
+    response = await connection.ask(request, bench.attempt(request))
+    await response.body.aclose()
+    await response.body.aclose()
+
+    assert repr(pool).endswith(left)
+    assert response.body.length in (None, 9, 2)
+
+
+async def test_a_tunnel_cannot_be_peeked_past_what_came_early(
+    bench: Bench, clock: object
+) -> None:
+    early = b"HTTP/1.1 200 OK\r\n\r\nab"
+    asking = await ask(bench, early, bench.request(b"CONNECT"), closes=False)
+    assert asking.response is not None
+    assert asking.response.upgrade is not None
+
+    with pytest.raises(trio.BrokenResourceError, match="past what came early"):
+        await asking.response.upgrade.peek(9, at_least=3)
