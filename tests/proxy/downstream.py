@@ -14,7 +14,7 @@ from meshfilters.api import RequestFilter, Service
 from meshfilters.counters import Metrics
 from meshfilters.errors import MeshError
 from meshfilters.exchange import Connection, Outcome
-from meshfilters.memory import stream_pair
+from meshfilters.memory import MemoryStream, stream_pair
 from meshfilters.message import Buffered, Request, Response
 from meshfilters.stream import Stream
 from proxy.codec.h1 import RequestHead
@@ -95,6 +95,13 @@ class Client:
         return self._has_ended
 
 
+class Deaf(MemoryStream):
+    """A stream whose other end takes nothing."""
+
+    async def send_all(self, data: bytes) -> None:
+        await trio.sleep_forever()
+
+
 class Served:
     """A server, what it told, and a clock that the test moves."""
 
@@ -157,6 +164,12 @@ class Served:
         """A client over memory streams."""
         ours, theirs = stream_pair()
         return self._start(ours, theirs, scope)
+
+    def connect_deaf(self) -> Client:
+        """A client that never takes a byte, from the first."""
+        ours, theirs = stream_pair()
+        deaf = Deaf(ours._sender, ours._receiver)
+        return self._start(deaf, theirs, None)
 
     def connect_socket(self, *, reads: bool = True) -> Client:
         """A client over a socket pair: hanging up is seen there."""

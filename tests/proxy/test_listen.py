@@ -283,6 +283,23 @@ async def test_without_a_reserve_an_overload_only_pauses(
     assert site.listener._reserve >= 0
 
 
+async def test_an_overloaded_listener_can_be_stopped(
+    nursery: trio.Nursery, held: ExitStack, mock_clock: MockClock
+) -> None:
+    full = OSError(errno.EMFILE, "too many")
+    site = Site(nursery, held, faulty(held, full, full))
+    site.come()
+    await wait_all_tasks_blocked()
+    assert site.listener._reserve == -1
+
+    site.listener.stop()
+    await wait_all_tasks_blocked()
+    site.go.set()
+    await wait_all_tasks_blocked()
+
+    assert site.listener.closed.is_set()
+
+
 async def test_an_error_nobody_expects_does_not_make_it_spin(
     nursery: trio.Nursery,
     held: ExitStack,

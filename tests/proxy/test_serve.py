@@ -22,7 +22,7 @@ from meshfilters.memory import stream_pair
 from meshfilters.message import Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
 from proxy.config.model import Http as HttpLimits
-from proxy.serve import MOMENT, TURN
+from proxy.serve import FAREWELL, MOMENT, TURN
 from tests.proxy.downstream import (
     GET,
     GET10,
@@ -896,6 +896,84 @@ async def test_a_client_that_hangs_up_cancels_its_exchange(
     assert served.error() is ClientGone
     assert served.outcomes[0].status is None
     assert not served.http.sessions
+
+
+async def test_a_client_that_resets_between_requests_ends_nothing(
+    nursery: trio.Nursery,
+) -> None:
+    served = Served(nursery, answer)
+    client = served.connect_socket(reads=False)
+    await client.send(GET)
+
+    await client.stream.aclose()  # with an answer unread: a reset
+    await wait_all_tasks_blocked()
+
+    assert [outcome.error for outcome in served.outcomes] == [None]
+    assert not served.http.sessions
+
+
+async def test_a_client_that_left_before_its_error_is_not_served_on(
+    nursery: trio.Nursery,
+) -> None:
+    held = Held()
+
+    async def refuse(request: Request, /) -> Response:
+        await held(request)
+        raise Refused("no")
+
+    served = Served(nursery, refuse)
+    client = served.connect()
+    await client.send(GET)
+
+    await client.stream.aclose()
+    await held.release()
+
+    assert served.error() is Refused
+    assert not served.http.sessions
+
+
+async def test_an_error_that_nobody_takes_is_not_written_for_ever(
+    nursery: trio.Nursery, clock: MockClock
+) -> None:
+    async def refuse(request: Request, /) -> Response:
+        raise Refused("no")
+
+    served = Served(nursery, refuse)
+    client = served.connect_deaf()
+    await client.send(GET)
+    assert not served.outcomes
+
+    await later(clock, FAREWELL)
+
+    assert served.error() is Refused
+    assert client.has_ended()
+
+
+async def test_nothing_follows_half_an_informational_response(
+    nursery: trio.Nursery,
+) -> None:
+    async def hint(request: Request, /) -> Response:
+        async def cancel() -> None:
+            await began.wait()
+            request.exchange.cancel(Refused("enough"))
+
+        request.exchange.start_soon(cancel)
+        inform = request.exchange.informational
+        assert inform is not None
+        await inform(103, Headers())
+        return ok()
+
+    began = trio.Event()
+    served = Served(nursery, hint)
+    client = served.connect_deaf()
+    await client.send(GET)
+
+    began.set()
+    await wait_all_tasks_blocked()
+
+    assert served.error() is Refused
+    assert served.outcomes[0].status is None
+    assert client.has_ended()
 
 
 async def test_a_cut_connection_ends_its_exchange_and_its_tasks(

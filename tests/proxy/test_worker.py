@@ -422,6 +422,30 @@ async def test_a_worker_that_drains_ends_behind_its_last_request(mesh: Mesh) -> 
     await mesh.ended.wait()
 
 
+async def test_an_opaque_connection_ends_by_itself_in_a_drain(mesh: Mesh) -> None:
+    await mesh.start(mesh.config(file=OPAQUE))
+    client = await mesh.connect()
+    assert await client.ask() == ORIGINS
+
+    mesh.worker.drain(60)
+    assert await client.ask() == ORIGINS
+    await client.stream.send_eof()
+
+    assert await client.answer() == b""
+    await mesh.ended.wait()
+
+
+async def test_an_opaque_listener_is_removed(mesh: Mesh) -> None:
+    await mesh.start(mesh.config(file=OPAQUE, more=MORE))
+    config = mesh.config(more=MORE)
+    only = {"more": config.listeners["more"]}
+
+    mesh.worker.apply(attrs.evolve(config, listeners=only), {})
+
+    assert set(mesh.worker.chains()) == {"more"}
+    assert (await (await mesh.connect("more")).ask()).endswith(b"origin")
+
+
 async def test_a_client_in_the_queue_is_served_by_a_worker_that_drains(
     mesh: Mesh,
 ) -> None:
