@@ -94,7 +94,7 @@ def main(
     else:
         for sentence in missing:
             console.print(sentence)
-    ours = [peers.tulle(), *(peers.tulle(each, f"tulle, {each}") for each in python)]
+    ours = [peers.tulle(), *map(peers.tulle, python)]
     plan = Plan(
         chosen(names, quick or gated, every),
         [*ours, *found],

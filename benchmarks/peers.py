@@ -20,7 +20,7 @@ DAEMONS = os.defpath + ":/usr/sbin:/usr/local/sbin"
 
 @attrs.frozen
 class Peer:
-    """A proxy: its name is its folder in setups/."""
+    """A proxy: the first word of its name is its folder in setups/."""
 
     name: str
     suffix: str
@@ -31,7 +31,8 @@ class Peer:
     def files(self, kind: str) -> list[Path]:
         """The setups of one kind, in the order to start them; none if it cannot."""
         parts = ("inbound", "outbound") if kind == "mesh" else (kind,)
-        found = [SETUPS / self.name / f"{part}.{self.suffix}" for part in parts]
+        folder = SETUPS / self.name.split()[0]
+        found = [folder / f"{part}.{self.suffix}" for part in parts]
         return found if all(each.is_file() for each in found) else []
 
     def commands(
@@ -61,10 +62,16 @@ def filled(text: str, values: Mapping[str, object]) -> str:
     return re.sub(r"<(\w+)>", lambda blank: str(values[blank.group(1)]), text)
 
 
-def tulle(python: str = sys.executable, name: str = "tulle") -> Peer:
-    """Tulle as that interpreter has it."""
-    command = (python, "-m", "tulle", "proxy", "-c", "CONFIGURATION")
-    return Peer(name, "yaml", command, (python, "-m", "tulle", "--version"))
+def tulle(python: str | None = None) -> Peer:
+    """Tulle on this Python; or on another one, which is then in its name."""
+    runs = python or sys.executable
+    command = (runs, "-m", "tulle", "proxy", "-c", "CONFIGURATION")
+    says_version = (runs, "-m", "tulle", "--version")
+    if python is None:
+        return Peer("tulle", "yaml", command, says_version)
+    says = ("-c", "import platform; print(platform.python_version())")
+    done = subprocess.run((python, *says), capture_output=True, text=True, check=True)
+    return Peer(f"tulle {done.stdout.strip()}", "yaml", command, says_version)
 
 
 def found() -> tuple[list[Peer], list[str]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import platform
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,13 @@ def test_a_mesh_is_started_from_behind() -> None:
     names = [each.name for each in tulle().files("mesh")]
 
     assert names == ["inbound.yaml", "outbound.yaml"]
+
+
+def test_another_python_is_in_the_name_and_has_the_same_setups() -> None:
+    other = tulle(sys.executable)
+
+    assert other.name == f"tulle {platform.python_version()}"
+    assert other.files("http") == tulle().files("http")
 
 
 def test_what_a_peer_cannot_do_has_no_files() -> None:
