@@ -176,6 +176,22 @@ async def test_a_side_that_breaks_ends_the_other(
     await wire.client.aclose()
 
 
+async def test_a_reset_ends_the_side_that_is_waited_for(
+    nursery: trio.Nursery,
+) -> None:
+    wire = Wire(nursery, sockets=True)
+    await wire.client.send_all(b"unread")
+    await wait_all_tasks_blocked()
+
+    await wire.service.aclose()  # with bytes unread: a reset
+
+    assert await receive_whole(wire.client) == b""
+    await wait_all_tasks_blocked()
+    assert wire.over.is_set()
+    assert wire.moved.error
+    await wire.client.aclose()
+
+
 async def test_a_cancelled_relay_has_counted_and_closes_upstream() -> None:
     async with trio.open_nursery() as nursery:
         wire = Wire(nursery)

@@ -13,12 +13,13 @@ import attrs
 import pytest
 import trio
 
-from meshfilters.api import ConnectionFilter, RequestFilter, Service
+from meshfilters.api import ConnectionFilter, DialFilter, RequestFilter, Service
 from meshfilters.counters import Metrics
 from meshfilters.env import Env
 from meshfilters.errors import ConfigError, Refused
-from meshfilters.exchange import Connection
+from meshfilters.exchange import Connection, Endpoint
 from meshfilters.message import Request, Response
+from meshfilters.stream import Stream
 from proxy.config import parse
 from proxy.config.model import Config, Placed
 from proxy.worker import Worker
@@ -72,6 +73,27 @@ class Raising:
             raise self.error
 
         return refuse
+
+
+@attrs.frozen
+class Holding:
+    """A dial filter that dials when the test says so, and notes being closed."""
+
+    dialling: trio.Event = attrs.field(eq=False)
+    go: trio.Event = attrs.field(eq=False)
+    closed: list[str] = attrs.field(eq=False)
+
+    def build(self, env: Env) -> DialFilter:
+        env.on_close(lambda: self.closed.append(env.listener))
+
+        async def hold(
+            endpoint: Endpoint, inner: Service[Endpoint, Stream], /
+        ) -> Stream:
+            self.dialling.set()
+            await self.go.wait()
+            return await inner(endpoint)
+
+        return hold
 
 
 @attrs.frozen
@@ -297,6 +319,26 @@ async def test_a_filter_that_is_listed_no_more_is_closed(mesh: Mesh) -> None:
 
     assert closed == ["web"]
     assert b"\r\nx-chain: one\r\n" in await client.ask()
+
+
+async def test_a_dial_filter_that_is_listed_no_more_outlives_its_last_dial(
+    mesh: Mesh,
+) -> None:
+    dialling, go, closed = trio.Event(), trio.Event(), list[str]()
+    config = mesh.config()
+    dial = (Placed("hold", Holding(dialling, go, closed)),)
+    app = attrs.evolve(config.services["app"], dial=dial)
+    await mesh.start(attrs.evolve(config, services={"app": app}))
+    client = await mesh.connect()
+    await client.stream.send_all(GET)
+    await dialling.wait()
+
+    mesh.worker.apply(mesh.config(), {})
+    assert closed == []
+
+    go.set()
+    assert (await client.answer()).endswith(b"origin")
+    assert closed == ["app"]
 
 
 async def test_a_listener_is_added_and_removed(mesh: Mesh) -> None:
