@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self
 
 import attrs
 
-PATIENCE = 15.0
+from tests.processes.waiting import PATIENCE
 
 BLOCK = 64 * 1024
 _FILL = hashlib.shake_128(b"pattern").digest(BLOCK - 8)

@@ -7,8 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import attrs
 import httpx
 import pytest
 
-from tests.processes.origin import PATIENCE, Origin
+from tests.processes.origin import Origin
 from tests.processes.talk import answered, connect
+from tests.processes.waiting import PATIENCE, eventually
 from tests.wire.running import Running, free_ports, running
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -65,13 +65,6 @@ def examples(tmp_path: Path) -> Examples:
         changed = WRITTEN.sub(lambda m: f"127.0.0.1:{ports[int(m[1])]}", text)
         path.write_text(changed)
     return Examples(folder, ports)
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_every_example_is_run_here() -> None:

@@ -9,20 +9,19 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 import attrs
 import httpx
 import pytest
 
 from tests.processes.nginx import nginx
-from tests.processes.origin import BLOCK, PATIENCE, Origin, digest, pattern
+from tests.processes.origin import BLOCK, Origin, digest, pattern
 from tests.processes.talk import answered, connect
+from tests.processes.waiting import PATIENCE, eventually
 from tests.wire.running import Running, free_ports, running
 
 pytestmark = pytest.mark.slow
@@ -66,8 +65,9 @@ class Place:
     def statistics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.ports['admin']}/stats").text
 
-    def changes(self) -> int:
-        return self.proxy.log.read_text().count("the configuration is in use")
+    def await_changes(self, count: int) -> None:
+        log, taken = self.proxy.log, "the configuration is in use"
+        eventually(lambda: log.read_text().count(taken) >= count)
 
 
 def write(folder: Path, **values: object) -> None:
@@ -172,12 +172,6 @@ class Watch:
         return self.most - self._warm
 
 
-def upload(request: IO[bytes], watch: Watch) -> None:
-    for number, block in enumerate(pattern(GIB)):
-        request.write(block)
-        watch.look(number * BLOCK)
-
-
 @pytest.mark.parametrize("listener", ["web", "tcp"])
 @pytest.mark.parametrize("word", ["pattern", "chunked"])
 def test_a_gib_comes_down_whole_in_flat_memory(
@@ -248,6 +242,10 @@ class Clients:
         for thread in self._threads:
             thread.join(PATIENCE)
 
+    def await_more(self, more: int) -> None:
+        enough = self.results.total() + more
+        eventually(lambda: self.results.total() >= enough)
+
     def _ask(self) -> None:
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         while not self.over.is_set():
@@ -279,18 +277,10 @@ def under_load(place: Place, count: int = 16) -> Iterator[Clients]:
     clients = Clients(place.ports["web"])
     clients.start(count)
     try:
-        eventually(lambda: clients.results.total() > 10 * count)
+        clients.await_more(10 * count)
         yield clients
     finally:
         clients.stop()
-
-
-def eventually(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_no_request_fails_when_the_file_changes(before_nginx: Place) -> None:
@@ -299,9 +289,8 @@ def test_no_request_fails_when_the_file_changes(before_nginx: Place) -> None:
             before_nginx.write(head=10 + turn)
             if turn % 2:
                 before_nginx.proxy.process.send_signal(signal.SIGHUP)
-            eventually(lambda turn=turn: before_nginx.changes() >= turn)
-            seen = clients.results.total()
-            eventually(lambda seen=seen: clients.results.total() > seen + 50)
+            before_nginx.await_changes(turn)
+            clients.await_more(50)
 
     assert set(clients.results) == {GOOD}
 
@@ -312,7 +301,7 @@ def test_wrk_does_not_notice_changes(before_nginx: Place) -> None:
     while load.poll() is None and turn < 100:
         turn += 1
         before_nginx.write(head=10 + turn)
-        eventually(lambda turn=turn: before_nginx.changes() >= turn)
+        before_nginx.await_changes(turn)
 
     output = said(load)
     assert turn > 2

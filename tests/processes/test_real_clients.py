@@ -18,8 +18,9 @@ import trio
 from websockets.sync.client import connect as open_websocket
 
 from tests.processes.nginx import nginx
-from tests.processes.origin import PATIENCE, Origin, digest, pattern
+from tests.processes.origin import Origin, digest, pattern
 from tests.processes.talk import answered, chunked_request, connect, echoing
+from tests.processes.waiting import PATIENCE
 from tests.wire.running import free_ports, running
 
 MESH = """\
