@@ -66,6 +66,8 @@ class ResponseWriter:
         head, body = self._head, response.body
         if head is None or self.status is not None:
             raise FilterFailed("a second response for one request")
+        if response.status < 200:
+            raise FilterFailed(f"{response.status} is no final response")
         is_bodiless = head.method == b"HEAD" or response.status in NO_BODY
         if is_bodiless:
             await body.aclose()

@@ -275,6 +275,8 @@ class Session:
         else:
             exchange.informational = writer.inform
         self.exchange = exchange
+        if getattr(self.stream, "has_hung_up", False):
+            self._hang_up()
         self._timer.set(now + server.limits.stall_timeout)
         pipeline = server.pipeline
         pipeline.active += 1

@@ -222,7 +222,22 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     @property
     def is_stale(self) -> bool:
-        return self.watch.readable or self._is_closed
+        watch = self.watch
+        if not watch.readable or self._is_closed:
+            return self._is_closed
+        # A last read that came back full left the question open.
+        try:
+            self._recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            watch.readable = watch.has_hung_up
+        except OSError:
+            return True
+        return watch.readable
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether the peer has been seen to have gone."""
+        return self.watch.has_hung_up
 
     def on_hangup(self, callback: Callable[[], None] | None) -> None:
         self.watch.on_hangup = callback

@@ -38,6 +38,10 @@ EARLY = 16
 CONTINUE_WAIT = 1.0
 """Seconds an upstream gets to say 100 Continue or no (Go's ExpectContinueTimeout)."""
 
+AT_ONCE = 64 * 1024
+"""Bytes of a body that are sent before anything is read; a longer one is sent while the
+response is waited for, lest both sides wait for the other to read."""
+
 ATOMIC = 4096
 """Bytes the kernel takes whole or not at all: failing to send them sent nothing."""
 
@@ -125,8 +129,9 @@ class UpstreamConnection:
             )
         except h1.UnwritableHead as error:
             raise MeshError(f"a filter made a bad request: {error}") from error
-        is_whole = type(body) is Buffered and body.is_whole
-        data = head + body.data if type(body) is Buffered and is_whole else head
+        data, is_whole = head, False
+        if type(body) is Buffered and len(body.data) <= AT_ONCE and body.is_whole:
+            data, is_whole = head + body.data, True
         if len(data) > ATOMIC:
             self._watch_time()  # sending it may take long
         try:
@@ -330,7 +335,9 @@ class UpstreamConnection:
                 self._pump.scope.cancel()
             self._close_stream()
             self._release(self, False)
-            self._exchange = None
+            if self._attempt is not None and self._attempt.ended is None:
+                self._attempt.ended = self._clock()
+            self._exchange = self._attempt = None
 
     def _close_stream(self) -> None:
         close = getattr(self.stream, "close", None)

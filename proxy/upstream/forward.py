@@ -80,6 +80,7 @@ class Forward:
         left = attempt.started + limit - self._clock()
         with trio.move_on_after(max(0.0, left)):
             return await pool.open()
+        pool.punish()
         raise AttemptTimeout(f"not connected within {limit:g} s")
 
 

@@ -81,7 +81,7 @@ class Pool:
         except BaseException as error:
             self.active -= 1
             if isinstance(error, Exception):
-                self._punish()
+                self.punish()
             raise
         self._penalty = 0.0
         self.opened += 1
@@ -120,7 +120,8 @@ class Pool:
         if self._idle:
             self._timer.set(self._idle[0].idle_since + self._idle_limit)
 
-    def _punish(self) -> None:
+    def punish(self) -> None:
+        """It took no connection: pass it over for a while, longer each time in a row."""
         self.failed += 1
         if self.is_down:
             return  # one outage, however many connections it refused at once

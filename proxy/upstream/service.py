@@ -107,8 +107,10 @@ class Service:
         looking = self._looking
         assert looking is not None
         try:
-            for name in self._names:
-                await self._look_up_one(name)
+            # At once, so that a slow name holds no other up.
+            async with trio.open_nursery() as nursery:
+                for name in self._names:
+                    nursery.start_soon(self._look_up_one, name)
             self._update()
         finally:
             self._fresh_until = self._deadlines.clock() + self.settings.resolve

@@ -255,3 +255,12 @@ async def test_a_new_request_forgets_the_last(peer: Peer) -> None:
 
     assert (peer.writer.status, peer.writer.sent) == (None, 0)
     assert (peer.writer.head_at, peer.writer.trailers) == (None, None)
+
+
+async def test_an_interim_status_ends_nothing(peer: Peer) -> None:
+    peer.writer.begin(head(b"HEAD / HTTP/1.1"))
+
+    with pytest.raises(FilterFailed, match="103 is no final response"):
+        await peer.writer.respond(Response(103), closes=False)
+
+    assert peer.writer.status is None

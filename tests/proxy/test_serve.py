@@ -383,6 +383,24 @@ async def test_a_body_whose_client_leaves_is_no_request(nursery: trio.Nursery) -
     assert served.outcomes[0].received == 2
 
 
+@pytest.mark.parametrize("has_seen_it", [False, True])
+async def test_a_client_that_has_closed_its_side_has_gone(
+    has_seen_it: bool, nursery: trio.Nursery
+) -> None:
+    served = Served(nursery, never)
+    client = served.connect_socket()
+    if not has_seen_it:
+        await wait_all_tasks_blocked()
+
+    await client.stream.send_all(GET)
+    await client.stream.send_eof()
+    with trio.fail_after(5):
+        while not served.outcomes:
+            await trio.lowlevel.checkpoint()
+
+    assert served.error() is ClientGone
+
+
 async def test_a_streamed_body_of_unknown_length_is_chunked_with_its_trailers(
     nursery: trio.Nursery,
 ) -> None:

@@ -378,3 +378,18 @@ async def test_nothing_is_sent_behind_the_end(pairs: Pairs) -> None:
     assert await far.receive_soon() == b""
     await far.send_all(b"y")
     assert await near.receive_soon() == b"y"
+
+
+async def test_a_read_that_came_back_full_leaves_nothing_stale(pairs: Pairs) -> None:
+    near, far = await pairs()
+    near.socket.send(bytes(SMALLEST_READ))
+
+    read = await far.receive_soon()
+
+    assert len(read) == SMALLEST_READ
+    assert not far.is_stale
+    near.socket.send(b"unasked for")
+    await trio.testing.wait_all_tasks_blocked()
+    with trio.fail_after(5):
+        while not far.is_stale:
+            await trio.lowlevel.checkpoint()

@@ -179,6 +179,7 @@ async def test_connecting_counts_to_the_attempt(bench: Bench, clock: object) -> 
     assert type(api.error) is AttemptTimeout
     assert trio.current_time() - begun == pytest.approx(2)
     assert api.state == "0 active 0 idle>"
+    assert api.service._choices[0].is_down
 
 
 async def test_a_limit_that_has_passed_is_no_bug_of_anybodys(

@@ -81,11 +81,11 @@ async def test_one_that_refused_is_passed_over_while_another_is_there(
     first, second, third = made._choices
     third.active = 9
 
-    first._punish()
+    first.punish()
     assert {made.choose() for _ in range(50)} == {second, third}
-    second._punish()
+    second.punish()
     assert {made.choose() for _ in range(50)} == {third}
-    third._punish()
+    third.punish()
     assert {made.choose() for _ in range(50)} == {first, second}
 
 
