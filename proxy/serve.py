@@ -203,12 +203,15 @@ class Session:
         if server.is_draining and self._is_idle:
             patience = min(patience, MOMENT)
         timer.set(server.clock() + patience)
+        has_begun = not self._is_idle
         while True:
             if reader.data:
                 head = h1.read_request(reader, limits)
                 if head is not None:
-                    self._is_idle = False
                     return head
+                if not has_begun:
+                    has_begun = True
+                    timer.set(server.clock() + limits.head_timeout)
             data = await self.receive()
             if not data:
                 return None
@@ -217,9 +220,7 @@ class Session:
                 # Given up in the very moment these bytes came: let that fire here, and
                 # not in the exchange they begin.
                 await trio.lowlevel.checkpoint()
-            if self._is_idle:
-                self._is_idle = False
-                timer.set(server.clock() + limits.head_timeout)
+            self._is_idle = False
 
     async def _answer_cancelled(self) -> bool:
         """After the scope fired: answer if that is due; True to go on serving."""
@@ -376,13 +377,10 @@ class Session:
         has_body_left = self._body is not None and not self._body.discard()
         self._closes = self._closes or error.closes or has_body_left
         response = error_response(error, self._request)
-        with trio.move_on_after(FAREWELL) as farewell:
-            try:
-                await self._respond(response)
-            except ClientGone:
-                self._closes = True
-        if farewell.cancelled_caught:
-            self._closes = True
+        with suppress(ClientGone), trio.move_on_after(FAREWELL):
+            await self._respond(response)
+            return
+        self._closes = True
 
     def _end(self, error: MeshError | None) -> None:
         exchange, body, writer = self.exchange, self._body, self._writer
