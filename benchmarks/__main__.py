@@ -96,7 +96,7 @@ def main(
             console.print(sentence)
     ours = [peers.tulle(), *map(peers.tulle, python)]
     plan = Plan(
-        chosen(names, quick or gated, every),
+        chosen(names, quick, every, gated),
         [*ours, *found],
         runs,
         seconds or (QUICK if quick or gated else SECONDS),
@@ -119,7 +119,7 @@ def main(
     if svg_file is not None:
         svg_file.write_text(svg(lines))
     if keep:
-        gate.keep(lines)
+        gate.keep(line for line in lines if BY_NAME[line.name].is_gated)
     for verdict in verdicts:
         click.echo(verdict)
     if not all(each.is_fine for each in verdicts):
@@ -133,7 +133,7 @@ def _judge(plan: Plan, place: Place, line: Line) -> gate.Verdict:
     )
 
 
-def chosen(names: Sequence[str], quick: bool, every: bool) -> list[Row]:
+def chosen(names: Sequence[str], quick: bool, every: bool, gated: bool) -> list[Row]:
     """The rows to measure; those that are named, whatever else is said."""
     unknown = [name for name in names if name not in BY_NAME]
     if unknown:
@@ -142,6 +142,8 @@ def chosen(names: Sequence[str], quick: bool, every: bool) -> list[Row]:
         return [BY_NAME[name] for name in names]
     if every:
         return list(ROWS)
+    if gated:
+        return [row for row in ROWS if row.is_gated]
     return [row for row in ROWS if (row.is_quick if quick else row.is_default)]
 
 

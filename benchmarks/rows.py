@@ -63,6 +63,8 @@ class Row:
     """Whether every run has processes of its own."""
     is_default: bool = False
     is_quick: bool = False
+    is_gated: bool = False
+    """Whether it must not become dearer."""
     has_direct: bool = False
     """Whether what it takes without a proxy is taken off."""
     variants: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
@@ -95,13 +97,14 @@ ROWS = (
         Wrk(64),
         is_default=True,
         is_quick=True,
+        is_gated=True,
     ),
     Row(
         "h1-new",
         "HTTP/1.1, a new connection each",
         Wrk(64, is_new_each=True),
         is_default=True,
-        is_quick=True,
+        is_gated=True,
     ),
     Row("down-1m", "1 MB down, 16 connections", Wrk(16, "/1m"), is_default=True),
     Row(
@@ -111,7 +114,7 @@ ROWS = (
         kind="tls",
         unit=HANDSHAKE,
         is_default=True,
-        is_quick=True,
+        is_gated=True,
     ),
     Row(
         "mesh",
@@ -120,6 +123,7 @@ ROWS = (
         kind="mesh",
         is_default=True,
         is_quick=True,
+        is_gated=True,
     ),
     Row(
         "tcp",
@@ -130,6 +134,7 @@ ROWS = (
         origin="send",
         is_default=True,
         is_quick=True,
+        is_gated=True,
     ),
     Row(
         "latency-200",

@@ -16,7 +16,7 @@ from benchmarks.running import MIB, Place, Running, Subject
 DIRECT = "direct"
 WARM = 1
 """Seconds of load before what counts."""
-TAKES, STARTS = 0.3, 1.5
+TAKES, STARTS = 0.2, 1.0
 """Seconds that a run takes beside its load, about; and a start."""
 
 Sample = dict[str, float]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.__main__ import chosen, main
+from benchmarks.rows import ROWS
+
+
+def names(*named: str, quick: bool = False, every: bool = False) -> list[str]:
+    return [row.name for row in chosen(named, quick, every, False)]
+
+
+def test_what_is_named_is_measured_whatever_else_is_said() -> None:
+    assert names("tcp", "h1", every=True) == ["tcp", "h1"]
+
+
+def test_a_row_that_is_not_there_is_refused() -> None:
+    with pytest.raises(click.BadParameter, match="no row h9"):
+        names("h9")
+
+
+def test_quick_is_a_part_of_the_default_and_that_of_all() -> None:
+    assert set(names(quick=True)) < set(names()) < set(names(every=True))
+    assert len(names(every=True)) == len(ROWS)
+
+
+def test_the_gate_has_rows_of_its_own() -> None:
+    assert all(row.is_gated for row in chosen([], True, False, True))
+
+
+def test_rows_are_listed_without_measuring_any() -> None:
+    result = CliRunner().invoke(main, ["--list"])
+
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) == len(ROWS)
