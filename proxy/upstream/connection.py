@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -24,13 +23,12 @@ from meshfilters.errors import (
 from meshfilters.exchange import Attempt, Exchange
 from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
 from meshfilters.stream import Stream
+from proxy.chain.side_tasks import SideTask, SideTasks
 from proxy.codec import h1
 from proxy.config.model import Http
-from proxy.deadlines import Deadlines
-from proxy.side_tasks import SideTask, SideTasks
-
-if TYPE_CHECKING:
-    from OpenSSL import SSL
+from proxy.transport.deadlines import Deadlines
+from proxy.upstream.response_body import ResponseBody
+from proxy.upstream.tunnel import Tunnel
 
 EARLY = 16
 """Informational responses one request may get; more is an attack."""
@@ -61,7 +59,7 @@ class UpstreamConnection:
     ) -> None:
         self.stream = stream
         self.idle_since = 0.0
-        self._reader = h1.Reader()
+        self.reader = h1.Reader()
         self._deadlines = deadlines
         self._clock = deadlines.clock
         self._timer = deadlines.timer(self._expire)
@@ -114,7 +112,7 @@ class UpstreamConnection:
         attempt.status = head.status
         response = self._response(head, request)
         if self._is_closed and self._pump is not None:
-            await self._join_pump()
+            await self.join_pump()
         return response
 
     def _failure(self) -> MeshError | None:
@@ -152,8 +150,8 @@ class UpstreamConnection:
     async def _is_declined(self) -> bool:
         """Wait for 100 Continue; True if a final status came: nobody wants the body."""
         with trio.move_on_after(CONTINUE_WAIT):
-            self._reader.feed(await self._receive_some())
-        status = self._reader.data[len(b"HTTP/1.1 ") :][:1]
+            self.reader.feed(await self._receive_some())
+        status = self.reader.data[len(b"HTTP/1.1 ") :][:1]
         return status not in (b"", b"1")
 
     async def _send_body(self, body: Body) -> None:
@@ -203,7 +201,7 @@ class UpstreamConnection:
                 self._exchange.cancel(error)
 
     async def _receive_head(self, request: Request) -> h1.ResponseHead:
-        reader = self._reader
+        reader = self.reader
         informational = 0
         method = request.method
         while True:
@@ -253,7 +251,7 @@ class UpstreamConnection:
         if head.status == 101 or (request.method == b"CONNECT" and head.status < 300):
             return self._tunnel(head)
         if decoder is None:
-            self._finish(head.keeps_alive)
+            self.finish(head.keeps_alive)
             return Response(head.status, head.headers)
         body = ResponseBody(self, decoder, head.keeps_alive)
         whole = body.whole()
@@ -263,13 +261,13 @@ class UpstreamConnection:
         self._timer.close()
         self._is_closed = True
         self._release(self, False)
-        early = self._reader.take(len(self._reader))
+        early = self.reader.take(len(self.reader))
         stream = self.stream
         if early:
             stream = Tunnel(stream, early)
         return Response(head.status, head.headers, EMPTY, stream)
 
-    def _finish(self, keeps_alive: bool) -> None:
+    def finish(self, keeps_alive: bool) -> None:
         """The response has been read to its last byte."""
         attempt = self._attempt
         if attempt is not None and attempt.ended is None:
@@ -277,7 +275,7 @@ class UpstreamConnection:
         self._timer.deadline = math.inf
         self._has_served = True
         # Bytes behind the response, or a request still being sent: not again.
-        if keeps_alive and not self._reader.data and self._sent_at < math.inf:
+        if keeps_alive and not self.reader.data and self._sent_at < math.inf:
             self._exchange = self._attempt = self._pump = None
             self._release(self, True)
         else:
@@ -289,7 +287,7 @@ class UpstreamConnection:
             data: bytes = await self._receive()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise self._error or UpstreamReset(str(error), sent=True) from error
-        self._reader.feed(data)
+        self.reader.feed(data)
         return bool(data)
 
     # Time and endings
@@ -319,9 +317,9 @@ class UpstreamConnection:
     async def _give_up(self) -> None:
         """Close, and see to it that nobody reads the request's body any more."""
         self.close()
-        await self._join_pump()
+        await self.join_pump()
 
-    async def _join_pump(self) -> None:
+    async def join_pump(self) -> None:
         pump, self._pump = self._pump, None
         if pump is not None:
             await pump.stop()
@@ -359,107 +357,3 @@ def _is_offered(switched: Headers, asked: Headers) -> bool:
     chosen = switched.index.get(b"upgrade", b"").lower()
     offered = asked.index.get(b"upgrade", b"").lower().split(b",")
     return bool(chosen) and chosen in (each.strip() for each in offered)
-
-
-class ResponseBody:
-    """A response's body that is still coming; reading it drives the connection."""
-
-    __slots__ = ("_connection", "_decoder", "_is_closed", "_keeps_alive")
-
-    def __init__(
-        self, connection: UpstreamConnection, decoder: h1.Decoder, keeps_alive: bool
-    ) -> None:
-        self._connection = connection
-        self._decoder = decoder
-        self._keeps_alive = keeps_alive
-        self._is_closed = False
-
-    @property
-    def length(self) -> int | None:
-        return self._decoder.length
-
-    @property
-    def trailers(self) -> Headers:
-        return self._decoder.trailers
-
-    def whole(self) -> Buffered | None:
-        """All of it, if its length is known and it is here; its connection is then free."""
-        length = self._decoder.length
-        if length is None or len(self._connection._reader) < length:
-            return None
-        data = self._decoder.decode(self._connection._reader)
-        self._connection._finish(self._keeps_alive)
-        return Buffered(data)
-
-    async def receive(self) -> bytes:
-        connection, decoder = self._connection, self._decoder
-        while not self._is_closed:
-            chunk = self._decode()
-            if decoder.is_done:
-                self._is_closed = True
-                connection._finish(self._keeps_alive)
-                await connection._join_pump()
-            if chunk or decoder.is_done:
-                return chunk
-            if not await connection.receive_body():
-                self._end_of_stream()
-        return b""
-
-    def _decode(self) -> bytes:
-        try:
-            return self._decoder.decode(self._connection._reader)
-        except h1.WireError as error:
-            self._abandon()
-            raise UpstreamProtocolError(str(error), sent=True) from error
-
-    def _end_of_stream(self) -> None:
-        is_whole = isinstance(self._decoder, h1.UntilClose)
-        self._abandon()
-        if not is_whole:
-            raise UpstreamReset("closed in the middle of its response", sent=True)
-
-    def _abandon(self) -> None:
-        self._is_closed = True
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Drain what is short, known and here; otherwise the connection closes."""
-        if not self._is_closed and self.whole() is None:
-            self._connection.close()
-        self._is_closed = True
-        await self._connection._join_pump()
-
-
-class Tunnel:
-    """A stream with bytes that came before it was one."""
-
-    def __init__(self, stream: Stream, early: bytes) -> None:
-        self._stream = stream
-        self._early = early
-        self.tls = stream.tls
-        self.send_all = stream.send_all
-        self.send_eof = stream.send_eof
-        self.aclose = stream.aclose
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._early:
-            await trio.lowlevel.checkpoint()
-            end = len(self._early) if max_bytes is None else max_bytes
-            chunk, self._early = self._early[:end], self._early[end:]
-            return chunk
-        return await self._stream.receive_some(max_bytes)
-
-    async def peek(self, count: int, at_least: int = 1) -> bytes:
-        if len(self._early) >= at_least:
-            await trio.lowlevel.checkpoint()
-            return self._early[:count]
-        raise trio.BrokenResourceError("a tunnel can't be peeked past what came early")
-
-    async def start_tls(
-        self,
-        context: SSL.Context,
-        *,
-        server_side: bool,
-        server_name: str | None = None,
-    ) -> Stream:
-        raise trio.BrokenResourceError("TLS can't start behind bytes already read")

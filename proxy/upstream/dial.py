@@ -12,8 +12,8 @@ from meshfilters.errors import ConnectFailed, ConnectTimeout, MeshError
 from meshfilters.exchange import Endpoint
 from meshfilters.stream import Stream
 from proxy.config.address import Unix, parse_address
-from proxy.readiness import Readiness
-from proxy.stream import SocketStream, tune
+from proxy.transport.readiness import Readiness
+from proxy.transport.stream import SocketStream, tune
 
 
 class Dialer:

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from meshfilters.exchange import Endpoint
 from meshfilters.stream import Stream
-from proxy.deadlines import Deadlines
-from proxy.side_tasks import SideTasks
+from proxy.chain.side_tasks import SideTasks
+from proxy.transport.deadlines import Deadlines
 from proxy.upstream.connection import UpstreamConnection
 
 PENALTY, LONGEST_PENALTY = 0.1, 10.0

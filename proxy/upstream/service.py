@@ -17,10 +17,10 @@ import trio
 from meshfilters.errors import NoEndpoints
 from meshfilters.exchange import Endpoint
 from meshfilters.stream import Stream
+from proxy.chain.side_tasks import SideTasks
 from proxy.config import model
 from proxy.config.address import Inet, parse_address
-from proxy.deadlines import Deadlines
-from proxy.side_tasks import SideTasks
+from proxy.transport.deadlines import Deadlines
 from proxy.upstream.pool import Pool
 
 log = logging.getLogger("tulle.upstream")

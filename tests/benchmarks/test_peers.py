@@ -55,7 +55,7 @@ def test_everybody_is_set_up_for_everything_but_bytes(kind: str) -> None:
 
 
 def test_a_version_is_found_in_what_a_program_says() -> None:
-    said = "envoy version: 1f2e/1.40.0/Clean/RELEASE/BoringSSL"
+    said = "/lib/python3.11/envoy version: 1f2e/1.40.0/Clean/RELEASE/BoringSSL"
     peer = Peer("envoy", "yaml", (), ("echo", said))
 
     assert peer.version() == "1.40.0"

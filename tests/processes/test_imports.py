@@ -31,7 +31,9 @@ def loaded_by(module: str) -> list[str]:
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("module", ["proxy.worker", "proxy.fleet", "proxy.config.loader"])
+@pytest.mark.parametrize(
+    "module", ["proxy.worker.worker", "proxy.supervisor.fleet", "proxy.config.loader"]
+)
 def test_what_every_worker_is_forked_from_brings_nothing_heavy(module: str) -> None:
     assert loaded_by(module) == []
 

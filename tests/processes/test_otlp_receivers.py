@@ -13,8 +13,8 @@ from meshfilters.env import SpanRecord
 from meshfilters.message import Request, Response
 from meshfilters.testing import Kit
 from meshfilters.trace import Trace
+from proxy.agent.spans import QUEUE, SpanSender
 from proxy.config.model import Tracing
-from proxy.spans import QUEUE, SpanSender
 from tests.processes.receivers import (
     WAIT,
     Found,

@@ -280,7 +280,7 @@ def test_a_change_of_code_is_taken_by_new_workers(proxy: Proxy, tmp_path: Path) 
     proxy.ask("web")
     before = proxy.children()
 
-    with (source / "proxy" / "limits.py").open("a") as module:
+    with (source / "proxy" / "supervisor" / "limits.py").open("a") as module:
         module.write("\n")
     proxy.hang_up()
     failed = 0
@@ -304,7 +304,7 @@ def test_code_that_does_not_import_changes_nothing(
     proxy.start_ready(source)
     before = proxy.children()
 
-    (source / "proxy" / "limits.py").write_text("raise RuntimeError('broken')")
+    (source / "proxy" / "supervisor" / "limits.py").write_text("raise RuntimeError('broken')")
     proxy.hang_up()
 
     proxy.logged("the code on the disk does not work: this one goes on")

@@ -17,7 +17,7 @@ Run = Callable[[str, Path | None], int]
 
 
 class Supervisor:
-    """Stands for ``proxy.supervisor``: remembers what it was to run."""
+    """Stands for ``proxy.supervisor.supervisor``: remembers what it was to run."""
 
     def __init__(self) -> None:
         self.ran: list[tuple[str, Path | None]] = []
@@ -33,9 +33,9 @@ class Supervisor:
 @pytest.fixture
 def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     stands_in = Supervisor()
-    module = ModuleType("proxy.supervisor")
+    module = ModuleType("proxy.supervisor.supervisor")
     module.__dict__["run"] = stands_in.run
-    monkeypatch.setitem(sys.modules, "proxy.supervisor", module)
+    monkeypatch.setitem(sys.modules, "proxy.supervisor.supervisor", module)
     return stands_in
 
 

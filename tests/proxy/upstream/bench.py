@@ -15,11 +15,11 @@ from meshfilters.exchange import Attempt, Connection, Endpoint, Exchange, Limits
 from meshfilters.memory import stream_pair
 from meshfilters.message import EMPTY, Body, Headers, Request
 from meshfilters.stream import Stream
-from proxy.deadlines import Deadlines
-from proxy.pipeline import Blame
-from proxy.readiness import Readiness
-from proxy.side_tasks import SideTasks
-from proxy.stream import SocketStream, tune
+from proxy.chain.pipeline import Blame
+from proxy.chain.side_tasks import SideTasks
+from proxy.transport.deadlines import Deadlines
+from proxy.transport.readiness import Readiness
+from proxy.transport.stream import SocketStream, tune
 from proxy.upstream.pool import Pool
 
 ENDPOINT = Endpoint("api", "198.51.100.1:80")

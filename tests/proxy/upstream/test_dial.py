@@ -12,8 +12,8 @@ import trio.testing
 
 from meshfilters.errors import ConnectFailed, ConnectTimeout
 from meshfilters.exchange import Endpoint
-from proxy.readiness import Readiness
-from proxy.stream import SocketStream
+from proxy.transport.readiness import Readiness
+from proxy.transport.stream import SocketStream
 from proxy.upstream.dial import Dialer
 
 

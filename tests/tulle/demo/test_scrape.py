@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from meshfilters.counters import Metrics
-from proxy.exposition import render
-from proxy.totals import snapshot
+from proxy.agent.exposition import render
+from proxy.agent.totals import snapshot
 from tulle.demo.scrape import NoAnswer, fetch, parse
 
 PAGE = r"""

@@ -1,0 +1,1 @@
+"""The process beside the workers: totals, the admin port, spans for collectors."""

@@ -1,0 +1,1 @@
+"""The clients' side: accepting, serving requests, writing responses, opaque TCP."""

@@ -1,0 +1,80 @@
+"""The joint between the levels: one HTTP/1.1 connection in, many requests out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshfilters.errors import MeshError
+from meshfilters.exchange import Connection
+from meshfilters.message import Request, Response
+from proxy.chain.pipeline import Blame, Pipeline
+from proxy.chain.side_tasks import SideTasks
+from proxy.codec import h1
+from proxy.config.model import Http as HttpLimits
+from proxy.downstream.session import Session
+from proxy.transport.deadlines import Deadlines
+
+
+class Http:
+    """A connection service: serves HTTP/1.1 on each connection with one pipeline."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline[Request, Response],
+        route: Callable[[h1.RequestHead], str | None],
+        limits: HttpLimits,
+        deadlines: Deadlines,
+        side_tasks: SideTasks,
+        blame: Blame,
+        refused: Callable[[MeshError], None],
+    ) -> None:
+        self.pipeline = pipeline
+        """What the next request goes through; replaced as a whole."""
+        self.route = route
+        """The service a request goes to by its head; None when there is none."""
+        self.limits = limits
+        self.deadlines = deadlines
+        self.clock = deadlines.clock
+        self.side_tasks = side_tasks
+        self.blame = blame
+        self.refused = refused
+        """Told of each request that was refused before it became an exchange."""
+        self.is_draining = False
+        self.sessions: set[Session] = set()
+        self._connections = 0
+        self._is_retired = False
+
+    async def __call__(self, connection: Connection, /) -> None:
+        session = Session(self, connection)
+        self.sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self.sessions.discard(session)
+
+    def drain(self) -> None:
+        """Tell clients to close behind their next response; close what stays idle."""
+        self.is_draining = True
+        for session in self.sessions:
+            session.drain()
+
+    def enter(self) -> None:
+        """A connection is on its way here."""
+        self._connections += 1
+
+    def leave(self) -> None:
+        """A connection that entered is over."""
+        self._connections -= 1
+        if self._is_retired and not self._connections:
+            self.pipeline.retire()
+
+    def retire(self) -> None:
+        """No connection will enter: drain, and retire the pipeline behind the last."""
+        self.drain()
+        self._is_retired = True
+        if not self._connections:
+            self.pipeline.retire()
+
+    def __repr__(self) -> str:
+        busy = sum(session.exchange is not None for session in self.sessions)
+        return f"<Http {busy} active {len(self.sessions) - busy} idle>"

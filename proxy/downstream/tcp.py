@@ -1,0 +1,62 @@
+"""Opaque TCP: each connection is taken to one endpoint of a service, byte for byte."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from meshfilters.counters import Metrics
+from meshfilters.errors import MeshError
+from meshfilters.exchange import Connection
+from proxy.transport.relay import Moved, relay
+from proxy.upstream.service import Service
+
+log = logging.getLogger("tulle.tcp")
+
+LABELS = ("direction", "dst")
+
+
+class Tcp:
+    """A connection service: relays until both sides have sent their last byte."""
+
+    def __init__(
+        self, to: str, services: Mapping[str, Service], metrics: Metrics
+    ) -> None:
+        self._to = to
+        self._services = services
+        self._sent = metrics.counter(
+            "tulle_tcp_sent_bytes_total", "Bytes from clients to a service.", LABELS
+        )
+        self._received = metrics.counter(
+            "tulle_tcp_received_bytes_total", "Bytes from a service to clients.", LABELS
+        )
+        self._failed = metrics.counter(
+            "tulle_tcp_errors_total",
+            "Opaque connections that reached no endpoint, or broke.",
+            (*LABELS, "error"),
+        )
+
+    async def __call__(self, connection: Connection, /) -> None:
+        """Raises MeshError when no endpoint takes the connection."""
+        key = (connection.direction, self._to)
+        service = self._services[self._to]
+        try:
+            pool = service.choose() or await service.wait_known()
+            upstream = await pool.open_stream()
+        except MeshError as error:
+            self._failed.add((*key, error.reason))
+            raise
+        moved = Moved()
+        try:
+            await relay(connection.stream, upstream, _do_nothing, moved)
+        finally:
+            pool.leave()
+            self._sent.add(key, moved.sent)
+            self._received.add(key, moved.received)
+        if moved.error:
+            self._failed.add((*key, "broken"))
+            log.debug("connection broke dst=%s error=%s", self._to, moved.error)
+
+
+def _do_nothing() -> None:
+    """A relayed connection has no limits of its own: TCP keep-alive watches it."""

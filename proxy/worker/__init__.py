@@ -1,0 +1,1 @@
+"""One worker: the data path, and the process around it."""

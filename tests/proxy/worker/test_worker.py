@@ -1,0 +1,582 @@
+"""One worker over loopback sockets: how it runs, changes, and ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from meshfilters.api import ConnectionFilter, DialFilter, RequestFilter, Service
+from meshfilters.counters import Metrics
+from meshfilters.env import Env
+from meshfilters.errors import ConfigError, Refused
+from meshfilters.exchange import Connection, Endpoint
+from meshfilters.message import Request, Response
+from meshfilters.stream import Stream
+from proxy.config import parse
+from proxy.config.model import Config, Placed
+from proxy.worker.worker import Worker
+
+GET = b"GET / HTTP/1.1\r\nHost: app\r\n\r\n"
+ORIGINS = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\norigin"
+
+FILE = """
+version: 1
+listeners:
+  web:
+    address: 127.0.0.1:4143
+    direction: inbound
+    to: app
+    request: [{{headers: {{response: {{set: {{x-chain: "{chain}"}}}}}}}}]
+  {more}
+services:
+  app: {{endpoints: ["{origin}"]{service}}}
+"""
+MORE = "more: {address: 127.0.0.1:4144, to: app}"
+OPAQUE = FILE.replace("request:", "protocol: tcp #")
+
+
+@attrs.frozen
+class Noting:
+    """A request filter that notes being closed."""
+
+    closed: list[str] = attrs.field(eq=False)
+
+    def build(self, env: Env) -> RequestFilter:
+        env.on_close(lambda: self.closed.append(env.listener))
+
+        async def note(
+            request: Request, inner: Service[Request, Response], /
+        ) -> Response:
+            return await inner(request)
+
+        return note
+
+
+@attrs.frozen
+class Raising:
+    """A connection filter that lets nobody in."""
+
+    error: Exception = attrs.field(eq=False)
+
+    def build(self, env: Env) -> ConnectionFilter:
+        async def refuse(
+            connection: Connection, inner: Service[Connection, None], /
+        ) -> None:
+            raise self.error
+
+        return refuse
+
+
+@attrs.frozen
+class Holding:
+    """A dial filter that dials when the test says so, and notes being closed."""
+
+    dialling: trio.Event = attrs.field(eq=False)
+    go: trio.Event = attrs.field(eq=False)
+    closed: list[str] = attrs.field(eq=False)
+
+    def build(self, env: Env) -> DialFilter:
+        env.on_close(lambda: self.closed.append(env.listener))
+
+        async def hold(
+            endpoint: Endpoint, inner: Service[Endpoint, Stream], /
+        ) -> Stream:
+            self.dialling.set()
+            await self.go.wait()
+            return await inner(endpoint)
+
+        return hold
+
+
+@attrs.frozen
+class Unbuildable:
+    """A filter that is refused."""
+
+    def build(self, env: Env) -> RequestFilter:
+        raise ConfigError("no such key")
+
+
+class Client:
+    """A connection that asks and reads whole answers."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._read = b""
+
+    async def ask(self, data: bytes = GET) -> bytes:
+        await self.stream.send_all(data)
+        return await self.answer()
+
+    async def answer(self) -> bytes:
+        """The next answer, its length in its head; b"" at the end."""
+        while b"\r\n\r\n" not in self._read:
+            if not await self._more():
+                return b""
+        head, _, rest = self._read.partition(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        length = int(fields.get(b"content-length", b"0"))
+        while len(rest) < length:
+            assert await self._more()
+            rest = self._read.partition(b"\r\n\r\n")[2]
+        self._read = rest[length:]
+        return head + b"\r\n\r\n" + rest[:length]
+
+    async def _more(self) -> bool:
+        data = await self.stream.receive_some()
+        self._read += data
+        return bool(data)
+
+
+class Mesh:
+    """A worker, an origin behind it, and sockets for its listeners."""
+
+    def __init__(self, nursery: trio.Nursery, held: ExitStack) -> None:
+        self.nursery = nursery
+        self.metrics = Metrics()
+        self.hold: trio.Event | None = None
+        """When set, the origin answers behind it."""
+        self.asked = 0
+        self._held = held
+        self._behind = self._open()
+        self._addresses: dict[str, tuple[str, int]] = {}
+        self.worker = Worker(
+            self.config(), metrics=self.metrics, export=lambda _: None, workers=1
+        )
+        self.ended = trio.Event()
+
+    def _open(self) -> socket.socket:
+        return self._held.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def config(
+        self, chain: str = "one", more: str = "", service: str = "", file: str = FILE
+    ) -> Config:
+        port = self._behind.getsockname()[1]
+        text = file.format(
+            chain=chain, more=more, origin=f"127.0.0.1:{port}", service=service
+        )
+        return parse(text, Path("mesh.yaml"))
+
+    def open(self, *names: str) -> dict[str, list[socket.socket]]:
+        """New sockets for listeners."""
+        opened = {name: [self._open()] for name in names}
+        for name, (sock,) in opened.items():
+            self._addresses[name] = sock.getsockname()
+        return opened
+
+    async def start(self, config: Config | None = None) -> None:
+        if config is not None:
+            self.worker.config = config
+        origin = trio.SocketListener(trio.socket.from_stdlib_socket(self._behind.dup()))
+        self.nursery.start_soon(trio.serve_listeners, self._answer, [origin])
+        await self.nursery.start(self._run)
+
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await self.worker.run(
+            self.open(*self.worker.config.listeners), task_status=task_status
+        )
+        self.ended.set()
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
+        received = b""
+        async with stream:
+            while data := await stream.receive_some():
+                received += data
+                while b"\r\n\r\n" in received:
+                    received = received.partition(b"\r\n\r\n")[2]
+                    self.asked += 1
+                    if self.hold is not None:
+                        await self.hold.wait()
+                    await stream.send_all(ORIGINS)
+
+    async def connect(self, name: str = "web") -> Client:
+        stream = await trio.open_tcp_stream(*self._addresses[name])
+        self._held.callback(stream.socket.close)
+        return Client(stream)
+
+    async def until_asked(self, times: int) -> None:
+        """Until the origin holds as many requests."""
+        while self.asked < times:
+            await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.downstream.session.MOMENT", 0.01)
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[ExitStack]:
+    with ExitStack() as held:
+        yield held
+
+
+@pytest.fixture
+async def mesh(nursery: trio.Nursery, held: ExitStack) -> Mesh:
+    return Mesh(nursery, held)
+
+
+def placing(
+    config: Config,
+    *,
+    connection: tuple[Placed, ...] = (),
+    request: tuple[Placed, ...] = (),
+) -> Config:
+    """The configuration with other filters in the listener's chains."""
+    web = attrs.evolve(config.listeners["web"], connection=connection, request=request)
+    return attrs.evolve(config, listeners={**config.listeners, "web": web})
+
+
+async def test_a_request_passes_its_chain_to_its_service(mesh: Mesh) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+
+    answer = await client.ask()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nx-chain: one\r\n" in answer
+    assert answer.endswith(b"origin")
+
+
+async def test_values_change_under_a_client_without_a_failed_request(
+    mesh: Mesh,
+) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    seen: list[bytes] = []
+    changed = trio.Event()
+
+    async def loop() -> None:
+        while seen.count(b"last") < 3:
+            answer = await client.ask()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            seen.append(answer.partition(b"x-chain: ")[2].partition(b"\r\n")[0])
+            if len(seen) == 3:
+                changed.set()
+
+    async with trio.open_nursery() as asking:
+        asking.start_soon(loop)
+        await changed.wait()
+        for chain in ("two", "three", "last"):
+            service = ", connect_timeout: 2" if chain == "three" else ""
+            mesh.worker.apply(mesh.config(chain, service=service), {})
+            await trio.lowlevel.checkpoint()
+
+    assert seen[:3] == [b"one"] * 3
+    assert seen[-3:] == [b"last"] * 3
+
+
+async def test_a_request_under_way_ends_on_the_chain_it_began_on(mesh: Mesh) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    mesh.hold = trio.Event()
+
+    async with trio.open_nursery() as asking:
+        answers: list[bytes] = []
+
+        async def ask() -> None:
+            answers.append(await client.ask())
+
+        asking.start_soon(ask)
+        await mesh.until_asked(1)
+        mesh.worker.apply(mesh.config("two"), {})
+        mesh.hold.set()
+
+    assert b"\r\nx-chain: one\r\n" in answers[0]
+    assert b"\r\nx-chain: two\r\n" in await client.ask()
+
+
+async def test_a_failed_change_keeps_everything(mesh: Mesh) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    before = mesh.worker.chains()
+    bad = placing(mesh.config("two"), request=(Placed("bad", Unbuildable()),))
+
+    with pytest.raises(ConfigError, match="no such key"):
+        mesh.worker.apply(bad, {})
+
+    assert mesh.worker.chains() == before
+    assert b"\r\nx-chain: one\r\n" in await client.ask()
+
+
+async def test_a_filter_that_is_listed_no_more_is_closed(mesh: Mesh) -> None:
+    closed: list[str] = []
+    noting = placing(mesh.config(), request=(Placed("note", Noting(closed)),))
+    await mesh.start(noting)
+    client = await mesh.connect()
+    await client.ask()
+
+    mesh.worker.apply(noting, {})
+    assert closed == []
+    mesh.worker.apply(mesh.config(), {})
+
+    assert closed == ["web"]
+    assert b"\r\nx-chain: one\r\n" in await client.ask()
+
+
+async def test_a_dial_filter_that_is_listed_no_more_outlives_its_last_dial(
+    mesh: Mesh,
+) -> None:
+    dialling, go, closed = trio.Event(), trio.Event(), list[str]()
+    config = mesh.config()
+    dial = (Placed("hold", Holding(dialling, go, closed)),)
+    app = attrs.evolve(config.services["app"], dial=dial)
+    await mesh.start(attrs.evolve(config, services={"app": app}))
+    client = await mesh.connect()
+    await client.stream.send_all(GET)
+    await dialling.wait()
+
+    mesh.worker.apply(mesh.config(), {})
+    assert closed == []
+
+    go.set()
+    assert (await client.answer()).endswith(b"origin")
+    assert closed == ["app"]
+
+
+async def test_a_listener_is_added_and_removed(mesh: Mesh) -> None:
+    await mesh.start()
+    mesh.worker.apply(mesh.config(more=MORE), mesh.open("more"))
+    client = await mesh.connect("more")
+    assert (await client.ask()).endswith(b"origin")
+
+    mesh.worker.apply(mesh.config(), {})
+
+    assert await client.answer() == b""
+    with pytest.raises(OSError, match=r"refused|all attempts to connect"):
+        await mesh.connect("more")
+    assert set(mesh.worker.chains()) == {"web"}
+
+
+async def test_a_removed_listeners_filters_outlive_its_last_request(
+    mesh: Mesh,
+) -> None:
+    closed: list[str] = []
+    await mesh.start(
+        placing(mesh.config(more=MORE), request=(Placed("note", Noting(closed)),))
+    )
+    client = await mesh.connect()
+    await client.stream.send_all(GET[:10])
+    mesh.hold = trio.Event()
+    more = await mesh.connect("more")
+    await more.stream.send_all(GET)
+    await mesh.until_asked(1)
+
+    other = mesh.config(more=MORE)
+    only = {"more": other.listeners["more"]}
+    mesh.worker.apply(attrs.evolve(other, listeners=only), {})
+    assert closed == []
+
+    mesh.hold.set()
+    answer = await client.ask(GET[10:])
+    assert b"\r\nConnection: close\r\n" in answer
+    assert await client.answer() == b""
+    assert closed == ["web"]
+
+
+async def test_a_listener_changes_its_protocol(mesh: Mesh) -> None:
+    await mesh.start()
+    before = await mesh.connect()
+    await before.ask()
+
+    mesh.worker.apply(mesh.config(file=OPAQUE), {})
+
+    assert await before.answer() == b""
+    opaque = await mesh.connect()
+    assert await opaque.ask() == ORIGINS
+    mesh.worker.apply(mesh.config(), {})
+    again = await mesh.connect()
+    assert b"\r\nx-chain: one\r\n" in await again.ask()
+    await opaque.stream.send_eof()
+    assert await opaque.answer() == b""
+
+
+async def test_new_sockets_take_over_from_a_listeners_old_ones(mesh: Mesh) -> None:
+    await mesh.start()
+    before = await mesh.connect()
+    await before.ask()
+
+    for _ in range(3):
+        mesh.worker.apply(mesh.config(), mesh.open("web"))
+
+    assert (await (await mesh.connect()).ask()).endswith(b"origin")
+    assert (await before.ask()).endswith(b"origin")
+    listeners = mesh.worker.statistics()["listeners"]
+    assert isinstance(listeners, dict)
+    assert len(listeners["web"]) == 1
+
+
+async def test_the_cap_of_a_standing_listener_changes(mesh: Mesh) -> None:
+    await mesh.start()
+    config = mesh.config()
+    web = attrs.evolve(config.listeners["web"], max_connections=7)
+
+    mesh.worker.apply(attrs.evolve(config, listeners={"web": web}), {})
+
+    listeners = mesh.worker.statistics()["listeners"]
+    assert isinstance(listeners, dict)
+    assert listeners["web"][0]["cap"] == 7
+
+
+async def test_what_is_refused_is_counted_by_the_direction_of_now(mesh: Mesh) -> None:
+    await mesh.start()
+    config = mesh.config()
+    web = attrs.evolve(config.listeners["web"], direction="outbound")
+    mesh.worker.apply(attrs.evolve(config, listeners={"web": web}), {})
+
+    answer = await (await mesh.connect()).ask(b"GET / HTTP/9.9\r\n\r\n")
+
+    status = int(answer[9:12])
+    counter = mesh.metrics.counter("tulle_http_refused_total", "", ())
+    assert counter.values == {("outbound", status): 1}
+
+
+async def test_requests_go_where_their_host_says(mesh: Mesh) -> None:
+    file = FILE.replace("to: app", "to: {{by: host}}")
+    await mesh.start(mesh.config(file=file))
+    client = await mesh.connect()
+
+    assert (await client.ask()).endswith(b"origin")
+    unknown = await client.ask(GET.replace(b"app", b"else"))
+    assert unknown.startswith(b"HTTP/1.1 404 ")
+
+
+async def test_a_worker_that_drains_ends_behind_its_last_request(mesh: Mesh) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    mesh.hold = trio.Event()
+    await client.stream.send_all(GET)
+    await mesh.until_asked(1)
+
+    mesh.worker.drain(60)
+    mesh.hold.set()
+    answer = await client.answer()
+
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.endswith(b"origin")
+    await mesh.ended.wait()
+
+
+async def test_an_opaque_connection_ends_by_itself_in_a_drain(mesh: Mesh) -> None:
+    await mesh.start(mesh.config(file=OPAQUE))
+    client = await mesh.connect()
+    assert await client.ask() == ORIGINS
+
+    mesh.worker.drain(60)
+    assert await client.ask() == ORIGINS
+    await client.stream.send_eof()
+
+    assert await client.answer() == b""
+    await mesh.ended.wait()
+
+
+async def test_an_opaque_listener_is_removed(mesh: Mesh) -> None:
+    await mesh.start(mesh.config(file=OPAQUE, more=MORE))
+    config = mesh.config(more=MORE)
+    only = {"more": config.listeners["more"]}
+
+    mesh.worker.apply(attrs.evolve(config, listeners=only), {})
+
+    assert set(mesh.worker.chains()) == {"more"}
+    assert (await (await mesh.connect("more")).ask()).endswith(b"origin")
+
+
+async def test_a_client_in_the_queue_is_served_by_a_worker_that_drains(
+    mesh: Mesh,
+) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    await client.stream.send_all(GET)
+
+    mesh.worker.drain(60)
+
+    assert (await client.answer()).endswith(b"origin")
+    await mesh.ended.wait()
+
+
+async def test_what_is_not_over_in_time_is_cut(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    mesh.hold = trio.Event()
+    await client.stream.send_all(GET)
+    await mesh.until_asked(1)
+
+    with caplog.at_level(logging.WARNING, "tulle.worker"):
+        mesh.worker.drain(0)
+        await mesh.ended.wait()
+
+    assert caplog.messages == ["grace is over listener=web connections=1 cut"]
+    assert await client.answer() == b""
+
+
+async def test_a_removed_listeners_connection_is_cut_with_the_rest(
+    mesh: Mesh,
+) -> None:
+    await mesh.start(mesh.config(more=MORE))
+    client = await mesh.connect("more")
+    mesh.hold = trio.Event()
+    await client.stream.send_all(GET)
+    await mesh.until_asked(1)
+    mesh.worker.apply(mesh.config(), {})
+
+    mesh.worker.drain(0)
+
+    await mesh.ended.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(Refused("no"), "refused"), (KeyError("x"), "filter failed")]
+)
+async def test_a_connection_filters_error_ends_the_connection(
+    mesh: Mesh, error: Exception, reason: str
+) -> None:
+    bad = placing(mesh.config(), connection=(Placed("acl", Raising(error)),))
+    await mesh.start(bad)
+    client = await mesh.connect()
+
+    assert await client.answer() == b""
+
+    mesh.worker.drain(60)
+    await mesh.ended.wait()
+    counted = mesh.metrics.counter("tcp_close_total", "", ()).values
+    assert counted == {("inbound", "src", reason): 1}
+
+
+async def test_a_configuration_that_cannot_be_built_does_not_run(mesh: Mesh) -> None:
+    bad = placing(mesh.config(), request=(Placed("bad", Unbuildable()),))
+    mesh.worker.config = bad
+
+    told = pytest.RaisesExc(ConfigError, match="no such key")
+    with pytest.RaisesGroup(told, flatten_subgroups=True):
+        await mesh.worker.run(mesh.open("web"))
+
+
+async def test_what_it_tells_of_itself_is_json(mesh: Mesh) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    await client.ask()
+
+    told = json.loads(json.dumps(mesh.worker.statistics()))
+    chains = json.loads(json.dumps(mesh.worker.chains()))
+    mesh.worker.collect()
+
+    assert told["listeners"]["web"] == [
+        {"accepted": 1, "active": 1, "cap": 10_000, "overloads": 0}
+    ]
+    assert told["http"] == {"web": "<Http 0 active 1 idle>"}
+    (pool,) = told["services"]["app"]
+    assert (pool["active"], pool["opened"]) == (0, 1)
+    assert chains["web"]["to"] == "app"
+    (shown,) = chains["web"]["request"]
+    assert shown["filter"] == "headers"
+    calls = mesh.metrics.counter("tulle_filter_calls_total", "", ()).values
+    assert calls == {("request", "headers"): 1}
