@@ -139,6 +139,7 @@ class Queued(logging.Handler):
                 line = f"a log record of {record.name} cannot be formatted: {error}"
             write_line(self._descriptor, line)
             self._report()
+        self._report()
 
     def _report(self) -> None:
         dropped = self.dropped - self._reported

@@ -320,7 +320,7 @@ def test_no_request_fails_when_the_code_changes(
     with nginx(tmp_path) as app, placed(tmp_path, app) as place:
         before = place.proxy.workers
         with under_load(place) as clients:
-            with (source / "proxy" / "limits.py").open("a") as module:
+            with (source / "proxy" / "supervisor" / "limits.py").open("a") as module:
                 module.write("\n")
             place.proxy.process.send_signal(signal.SIGHUP)
             eventually(lambda: not before & place.proxy.workers)

@@ -304,7 +304,9 @@ def test_code_that_does_not_import_changes_nothing(
     proxy.start_ready(source)
     before = proxy.children()
 
-    (source / "proxy" / "supervisor" / "limits.py").write_text("raise RuntimeError('broken')")
+    (source / "proxy" / "supervisor" / "limits.py").write_text(
+        "raise RuntimeError('broken')"
+    )
     proxy.hang_up()
 
     proxy.logged("the code on the disk does not work: this one goes on")
