@@ -29,7 +29,7 @@ class Headers:
     Names and values are bytes. Codecs refuse CR, LF and NUL when they write.
     """
 
-    __slots__ = ("_index", "_parsed", "_raw")
+    __slots__ = ("_index", "_parsed", "_raw", "wire")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self._raw = list(fields)
@@ -37,15 +37,21 @@ class Headers:
         self._index: dict[bytes, bytes] | None = None
         # The fields as a codec has checked them: an edit makes another list.
         self._parsed: list[tuple[bytes, bytes]] | None = None
+        self.wire: bytes | None = None
+        """For codecs: the fields as they are written, good while nothing is edited."""
 
     @classmethod
     def parsed(
-        cls, fields: list[tuple[bytes, bytes]], index: dict[bytes, bytes]
+        cls,
+        fields: list[tuple[bytes, bytes]],
+        index: dict[bytes, bytes],
+        wire: bytes | None = None,
     ) -> Headers:
         """For codecs: fields whose every byte has been checked, with their index."""
         headers = cls.__new__(cls)
         headers._raw = headers._parsed = fields
         headers._index = index
+        headers.wire = wire
         return headers
 
     @property
@@ -104,7 +110,7 @@ class Headers:
         if not unwanted.isdisjoint(self.index):
             kept = [f for f in self._raw if f[0].lower() not in unwanted]
             if not self.is_edited:
-                self._parsed = kept
+                self._parsed, self.wire = kept, None
             self._raw = kept
             self._index = None
 
@@ -112,7 +118,7 @@ class Headers:
         """Another Headers with the same fields; an edit of one leaves the other."""
         copied = Headers.__new__(Headers)
         copied._raw, copied._index = self._raw, self._index
-        copied._parsed = self._parsed
+        copied._parsed, copied.wire = self._parsed, self.wire
         return copied
 
     def __contains__(self, name: bytes) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
+
+if TYPE_CHECKING:
+    from proxy.codec.h1.seen import Seen
 
 
 class WireError(Exception):
@@ -37,6 +40,10 @@ class Reader:
     checked: int = 0
     """How far ``data``, while it only grows, is known to break no line: a head that
     comes byte by byte must not cost its square."""
+    last: bytes = b""
+    """The head before, if it was short."""
+    seen: Seen | None = None
+    """A head that came twice in a row."""
 
     def feed(self, more: bytes) -> None:
         """Append what was received."""

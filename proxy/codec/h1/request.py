@@ -28,6 +28,7 @@ from proxy.codec.h1.grammar import (
     VERSION,
 )
 from proxy.codec.h1.reader import HeadLimits, Reader, WireError
+from proxy.codec.h1.seen import LARGEST, Seen
 
 SPECIAL = HOP_BY_HOP | {b"content-length", b"expect"}
 """Fields a codec has to look at; most requests have none."""
@@ -75,14 +76,45 @@ def read_request(reader: Reader, limits: HeadLimits) -> RequestHead | None:
         raise WireError("request target too long", 414)
     if method == b"PRI":
         raise WireError("HTTP/2 is not spoken here")
+    block = data[line.end() : end + 2]
+    seen = reader.seen
+    is_plain = _is_plain(method, target, minor)
+    if seen is not None and is_plain and seen.block == block and seen.limits is limits:
+        head = RequestHead(method, target, seen.headers(), seen.host, False, True)
+        reader.skip(end + 4 - reader.start)
+        return head
     try:
         fields, index = read_fields(data, line.end(), end + 2, limits)
+        # Asked before such fields are dropped: a head with them is read anew each time.
+        is_plain = is_plain and SPECIAL.isdisjoint(index)
         head = _request(method, target, fields, index, is_http10=minor == b"0")
     except WireError as error:
         error.method = method
         raise
+    if is_plain:
+        _remember(reader, block, head, limits)
     reader.skip(end + 4 - reader.start)
     return head
+
+
+def _is_plain(method: bytes, target: bytes, minor: bytes) -> bool:
+    """Whether the head's fields alone decide what becomes of them."""
+    return (
+        target[0] == SLASH
+        and minor == b"1"
+        and b"%" not in target
+        and b"#" not in target
+        and method != b"CONNECT"
+    )
+
+
+def _remember(
+    reader: Reader, block: bytes, head: RequestHead, limits: HeadLimits
+) -> None:
+    if block == reader.last:
+        reader.seen = Seen.of(block, head.headers, limits, host=head.host)
+    elif len(block) <= LARGEST:
+        reader.last = block
 
 
 def _check_partial(reader: Reader, start: int, end: int, limits: HeadLimits) -> None:

@@ -18,6 +18,10 @@ from proxy.codec.h1.fields import (
 from proxy.codec.h1.framing import Chunked, Decoder, Sized, UntilClose
 from proxy.codec.h1.grammar import BARE_LINE_END, STATUS_LINE
 from proxy.codec.h1.reader import HeadLimits, Reader, WireError
+from proxy.codec.h1.seen import LARGEST, Seen
+
+BY_METHOD = frozenset({b"HEAD", b"CONNECT"})
+"""Methods that change what a response's head means."""
 
 BODILESS = frozenset({204, 304})
 """Final statuses that end with their head (RFC 9112, 6.3)."""
@@ -47,12 +51,36 @@ def read_response(
     if end < 0 or end + 4 - start > limits.max_head:
         _check_partial(reader, start, end, limits)
         return None
+    block = data[start : end + 4]
+    seen = reader.seen
+    is_plain = method not in BY_METHOD
+    if seen is not None and is_plain and seen.block == block and seen.limits is limits:
+        reader.skip(end + 4 - reader.start)
+        decoder = Sized(seen.length) if seen.length else None
+        return ResponseHead(seen.status, seen.headers(), seen.keeps_alive, decoder)
     line = STATUS_LINE.match(data, start)
     if line is None:
         raise WireError("malformed status line")
     fields, index = read_fields(data, line.end(), end + 2, limits)
     reader.skip(end + 4 - reader.start)
-    return _response(int(line[2]), fields, index, method, is_http10=line[1] == b"0")
+    head = _response(int(line[2]), fields, index, method, is_http10=line[1] == b"0")
+    if is_plain and head.status >= 200:
+        _remember(reader, block, head, limits)
+    return head
+
+
+def _remember(
+    reader: Reader, block: bytes, head: ResponseHead, limits: HeadLimits
+) -> None:
+    length = 0 if head.decoder is None else head.decoder.length
+    if length is None:
+        return
+    if block == reader.last:
+        reader.seen = seen = Seen.of(block, head.headers, limits)
+        seen.status, seen.length = head.status, length
+        seen.keeps_alive = head.keeps_alive
+    elif len(block) <= LARGEST:
+        reader.last = block
 
 
 def _check_partial(reader: Reader, start: int, end: int, limits: HeadLimits) -> None:

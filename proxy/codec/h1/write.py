@@ -13,6 +13,7 @@ from meshfilters.message import Headers
 from proxy.codec.h1.fields import SINGLE
 from proxy.codec.h1.framing import FORBIDDEN_TRAILERS
 from proxy.codec.h1.grammar import FIELDS, TOKEN
+from proxy.codec.h1.seen import wire_of
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -113,10 +114,10 @@ def _framing(headers: Headers, length: int | None, *, tells_empty: bool) -> byte
 
 def _write_fields(headers: Headers) -> bytes:
     raw = headers.raw
-    if not raw:
-        return b""
-    block = b"\r\n".join(map(b": ".join, raw)) + b"\r\n"
-    if headers.is_edited:
+    if not headers.is_edited:
+        return wire_of(raw) if headers.wire is None else headers.wire
+    block = wire_of(raw)
+    if block:
         if FIELDS.fullmatch(block) is None or block.count(b"\r\n") != len(raw):
             raise UnwritableHead("a header field has bytes it may not have")
         if not _OURS.isdisjoint(headers.index):
