@@ -370,15 +370,13 @@ class Session:
             self._cancel_scope()
 
     def rearm(self, exchange: Exchange) -> None:
-        if exchange is self.exchange:
-            self._timer.set(
-                next_look(
-                    exchange,
-                    self._writer.touched,
-                    self.server.clock(),
-                    self.server.limits.stall_timeout,
-                )
-            )
+        limits, patience = exchange.limits, self.server.limits.stall_timeout
+        if exchange is not self.exchange:
+            return
+        if limits.idle >= patience and limits.request == math.inf:
+            return  # the timer looks sooner as it is
+        now, touched = self.server.clock(), self._writer.touched
+        self._timer.set(next_look(exchange, touched, now, patience))
 
     def start_soon(
         self, exchange: Exchange, task: Callable[[], Awaitable[None]]
@@ -420,7 +418,7 @@ class Session:
         if error is not None:
             exchange.cancel(error)
         else:
-            self.rearm(exchange)
+            self._timer.set(next_look(exchange, self._writer.touched, now, patience))
 
     def __repr__(self) -> str:
         state = "active" if self.exchange is not None else "idle"

@@ -101,7 +101,11 @@ class UpstreamConnection:
         self._is_untouched = self._has_served
         try:
             await self._send_request(request, attempt)
-            head = await self._receive_head(request)
+            if not self.reader.data:
+                self.reader.feed(await self._receive_some())
+            head = self._read_head(request)
+            if head is None or head.status < 200:
+                head = await self._receive_head(request, head)
         except BaseException as error:
             await self._give_up()
             failed = self._failure()
@@ -200,19 +204,20 @@ class UpstreamConnection:
             else:
                 self._exchange.cancel(error)
 
-    async def _receive_head(self, request: Request) -> h1.ResponseHead:
-        reader = self.reader
+    def _read_head(self, request: Request) -> h1.ResponseHead | None:
+        try:
+            return h1.read_response(self.reader, _LIMITS, request.method)
+        except h1.WireError as error:
+            raise UpstreamProtocolError(str(error), sent=True) from error
+
+    async def _receive_head(
+        self, request: Request, head: h1.ResponseHead | None
+    ) -> h1.ResponseHead:
+        """The final head; ``head`` is the first, if it is whole but not final."""
         informational = 0
-        method = request.method
         while True:
-            if not reader.data:
-                reader.feed(await self._receive_some())
-            try:
-                head = h1.read_response(reader, _LIMITS, method)
-            except h1.WireError as error:
-                raise UpstreamProtocolError(str(error), sent=True) from error
             if head is None:
-                reader.feed(await self._receive_some())
+                self.reader.feed(await self._receive_some())
             elif head.status >= 200:
                 return head
             elif head.status == 101:
@@ -226,6 +231,7 @@ class UpstreamConnection:
                 tell = request.exchange.informational
                 if head.status != 100 and tell is not None:
                     await tell(head.status, head.headers)
+            head = self._read_head(request)
 
     async def _receive_some(self) -> bytes:
         try:
