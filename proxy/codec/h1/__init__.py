@@ -11,9 +11,10 @@ pipelines is held back by not being read. Two rules:
 """
 
 from proxy.codec.h1.framing import Chunked, Decoder, Sized, UntilClose
-from proxy.codec.h1.reader import HeadLimits, Reader, WireError
+from proxy.codec.h1.reader import Reader
 from proxy.codec.h1.request import RequestHead, read_request
 from proxy.codec.h1.response import ResponseHead, read_response
+from proxy.codec.h1.wire import HeadLimits, WireError
 from proxy.codec.h1.write import (
     CONTINUE,
     UnwritableHead,

@@ -7,7 +7,7 @@ the functions here edit both in step, before a ``Headers`` is made of them.
 from __future__ import annotations
 
 from proxy.codec.h1.grammar import CODINGS, DECIMAL, FIELD, SPLIT
-from proxy.codec.h1.reader import HeadLimits, WireError
+from proxy.codec.h1.wire import HeadLimits, WireError
 
 Fields = list[tuple[bytes, bytes]]
 Index = dict[bytes, bytes]

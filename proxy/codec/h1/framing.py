@@ -9,7 +9,8 @@ import attrs
 from meshfilters.message import Headers
 from proxy.codec.h1 import grammar
 from proxy.codec.h1.fields import HOP_BY_HOP, drop, read_fields
-from proxy.codec.h1.reader import Reader, WireError
+from proxy.codec.h1.reader import Reader
+from proxy.codec.h1.wire import WireError
 
 
 class Decoder(Protocol):

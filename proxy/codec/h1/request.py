@@ -27,8 +27,9 @@ from proxy.codec.h1.grammar import (
     STARTS_LINE,
     VERSION,
 )
-from proxy.codec.h1.reader import HeadLimits, Reader, WireError
+from proxy.codec.h1.reader import Reader
 from proxy.codec.h1.seen import LARGEST, Seen
+from proxy.codec.h1.wire import HeadLimits, WireError
 
 SPECIAL = HOP_BY_HOP | {b"content-length", b"expect"}
 """Fields a codec has to look at; most requests have none."""

@@ -17,8 +17,9 @@ from proxy.codec.h1.fields import (
 )
 from proxy.codec.h1.framing import Chunked, Decoder, Sized, UntilClose
 from proxy.codec.h1.grammar import BARE_LINE_END, STATUS_LINE
-from proxy.codec.h1.reader import HeadLimits, Reader, WireError
+from proxy.codec.h1.reader import Reader
 from proxy.codec.h1.seen import LARGEST, Seen
+from proxy.codec.h1.wire import HeadLimits, WireError
 
 BY_METHOD = frozenset({b"HEAD", b"CONNECT"})
 """Methods that change what a response's head means."""

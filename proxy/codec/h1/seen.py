@@ -12,7 +12,7 @@ import attrs
 
 from meshfilters.message import Headers
 from proxy.codec.h1.fields import Fields, Index
-from proxy.codec.h1.reader import HeadLimits
+from proxy.codec.h1.wire import HeadLimits
 
 LARGEST = 1024
 """Bytes of a head that is kept: idle connections keep theirs."""

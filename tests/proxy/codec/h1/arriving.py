@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from proxy.codec.h1.framing import Decoder
-from proxy.codec.h1.reader import HeadLimits, Reader
+from proxy.codec.h1.reader import Reader
 from proxy.codec.h1.request import RequestHead, read_request
 from proxy.codec.h1.response import ResponseHead, read_response
+from proxy.codec.h1.wire import HeadLimits
 from proxy.config.model import Http
 
 Pieces = Callable[[bytes], Iterable[bytes]]

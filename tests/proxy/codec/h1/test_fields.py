@@ -16,7 +16,7 @@ from proxy.codec.h1.fields import (
     read_fields,
     replace,
 )
-from proxy.codec.h1.reader import HeadLimits, WireError
+from proxy.codec.h1.wire import HeadLimits, WireError
 from proxy.config.model import Http
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from meshfilters.message import Headers
 from proxy.codec.h1 import grammar
 from proxy.codec.h1.framing import TRAILER_LIMITS, Chunked, Sized, UntilClose
-from proxy.codec.h1.reader import Reader, WireError
+from proxy.codec.h1.reader import Reader
+from proxy.codec.h1.wire import WireError
 from proxy.codec.h1.write import write_chunk, write_last_chunk
 from tests.proxy.codec.h1.arriving import BOTH_WAYS, Pieces, body
 

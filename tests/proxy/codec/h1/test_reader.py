@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.codec.h1.reader import Reader, WireError
+from proxy.codec.h1.reader import Reader
+from proxy.codec.h1.wire import WireError
 
 STEPS = st.lists(
     st.one_of(st.binary(max_size=5), st.integers(min_value=0, max_value=7)), max_size=30

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from meshfilters.message import Headers
 from proxy.codec.h1.framing import Chunked, Sized, UntilClose
-from proxy.codec.h1.reader import Reader, WireError
+from proxy.codec.h1.reader import Reader
 from proxy.codec.h1.response import ResponseHead, read_response
+from proxy.codec.h1.wire import WireError
 from proxy.codec.h1.write import write_response
 from proxy.config.model import Http
 from tests.proxy.codec.h1.arriving import BOTH_WAYS, Pieces, response, whole
