@@ -53,7 +53,7 @@ class Peer:
         done = subprocess.run(
             self.says_version, capture_output=True, text=True, check=False
         )
-        found = re.search(r"\d+\.\d+[\w.]*", done.stdout + done.stderr)
+        found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
         return found.group() if found else "unknown"
 
 
