@@ -1,7 +1,7 @@
 """TLS over any stream, through OpenSSL's memory buffers.
 
 For streams without a descriptor: memory streams in tests, TLS inside TLS. A socket has
-it cheaper in ``proxy.tls_stream``.
+it cheaper in ``proxy.transport.tls_stream``.
 """
 
 from __future__ import annotations

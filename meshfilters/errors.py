@@ -2,7 +2,7 @@
 
 An error knows whose side failed, the status it suggests, whether bytes may have
 reached the upstream, and which filter raised it. It becomes a response in one
-place, ``proxy/respond.py``. Statuses follow Linkerd (errors/respond.rs).
+place, ``proxy/downstream/respond.py``. Statuses follow Linkerd (errors/respond.rs).
 """
 
 from __future__ import annotations

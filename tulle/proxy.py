@@ -113,7 +113,7 @@ def _stands_for(listen: str, to: str, admin: str | None, workers: int) -> str:
 
 def _run(text: str, path: Path | None) -> int:
     # Only who proxies imports the data plane: --help and --print-config do not.
-    from proxy.supervisor import run
+    from proxy.supervisor.supervisor import run
 
     try:
         return run(text, path)
