@@ -64,6 +64,8 @@ class AgentLine:
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             # The agent has gone, or another has taken its place.
             pass
+        finally:
+            channel.close()
 
     async def finish(self) -> None:
         """Send the last numbers and spans."""

@@ -54,11 +54,13 @@ class FailsOnce(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def origin() -> Iterator[tuple[int, list[str]]]:
-    handler = type("Handler", (FailsOnce,), {"seen": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    class Handler(FailsOnce):
+        seen: list[str] = []  # noqa: RUF012  # a test's own class
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_address[1], handler.seen
+        yield server.server_address[1], Handler.seen
         server.shutdown()
         thread.join()
 
