@@ -76,6 +76,8 @@ class Attempt:
     ended: float | None = None
     status: int | None = None
     error: MeshError | None = None
+    give_up: Callable[[], bool] | None = None
+    """The runtime's: close what is left of it; True if anything was."""
 
 
 @attrs.define(eq=False)

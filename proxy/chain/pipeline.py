@@ -25,6 +25,9 @@ B = TypeVar("B")
 
 log = logging.getLogger("tulle.filters")
 
+PROXY, FORWARD = "proxy", "forward"
+"""Who an error is ``by`` when no filter raised it: our client's side, our upstream's."""
+
 
 class Blame:
     """Logs and counts what foreign code raised; the traffic goes on."""
@@ -199,7 +202,10 @@ def _timed_request(
         exchange.spent = 0.0
         begun = clock()
         try:
-            return await outer(request, inner)
+            response = await outer(request, inner)
+            if type(response) is not Response and not isinstance(response, Response):
+                raise TypeError(f"it returned {response!r} and no Response")
+            return response
         except MeshError as error:
             _claim(error, running)
             raise

@@ -9,8 +9,8 @@ import trio
 
 from meshfilters.errors import BadRequest, ClientGone
 from meshfilters.message import Buffered, Headers
+from proxy.chain.pipeline import PROXY
 from proxy.codec.h1 import Decoder, Reader, WireError
-from proxy.downstream.respond import PROXY
 
 
 class Client(Protocol):

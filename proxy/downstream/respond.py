@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from meshfilters.errors import MeshError
 from meshfilters.message import Buffered, Headers, Request, Response
-
-PROXY = "proxy"
-"""``by`` of an error that no filter raised."""
+from proxy.chain.pipeline import PROXY
 
 _SHOWN = 200
 """Characters of an error's detail that a client is shown."""

@@ -30,7 +30,7 @@ from meshfilters.errors import (
 from meshfilters.exchange import Connection, Exchange, Limits, Outcome
 from meshfilters.message import EMPTY, Body, Headers, Request, Response
 from meshfilters.stream import Stream
-from proxy.chain.pipeline import Blame, Pipeline
+from proxy.chain.pipeline import FORWARD, Blame, Pipeline
 from proxy.chain.side_tasks import SideTasks
 from proxy.codec import h1
 from proxy.config.model import Http as HttpLimits
@@ -55,6 +55,9 @@ Closed at once, a connection would lose the request that is already on its way.
 
 TURN = 32
 """Requests in a row that may go by without a checkpoint."""
+
+UNNAMED = "one of the chain"
+"""The filter that is blamed when it can't be told which one it was."""
 
 ENDED = (trio.BrokenResourceError, trio.ClosedResourceError, ClientGone)
 
@@ -240,6 +243,9 @@ class Session:
             await self._respond(await pipeline.service(self._request))
         except MeshError as raised:
             error = raised
+            if type(error) is FilterFailed and error.by in (None, FORWARD):
+                # It shows only when bytes are written: whose it was is not known.
+                server.blame(UNNAMED, error)
         except Exception as raised:
             # A body that a filter put in the place of another failed.
             server.blame(exchange.owner or "body", raised)
@@ -337,6 +343,9 @@ class Session:
         assert exchange is not None
         now = self.server.clock()
         started, head_at = exchange.started, writer.head_at
+        for attempt in exchange.attempts:
+            if attempt.ended is None and attempt.give_up is not None:
+                self._give_up_attempt(attempt.give_up)
         # An idle connection holds nothing of its last exchange.
         self.exchange = self._request = self._body = None
         exchange.end(
@@ -353,6 +362,11 @@ class Session:
             )
         )
         writer.begin(None)
+
+    def _give_up_attempt(self, give_up: Callable[[], bool]) -> None:
+        if give_up():
+            dropped = FilterFailed("a response was dropped and its body not closed")
+            self.server.blame(UNNAMED, dropped)
 
     # The client, for the request's body
 

@@ -15,12 +15,13 @@ import trio
 from meshfilters.errors import (
     AttemptTimeout,
     DeadlineExceeded,
+    FilterFailed,
     MeshError,
     UpstreamError,
     UpstreamProtocolError,
     UpstreamReset,
 )
-from meshfilters.exchange import Attempt, Exchange
+from meshfilters.exchange import Attempt, Endpoint, Exchange
 from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
 from meshfilters.stream import Stream
 from proxy.chain.side_tasks import SideTask, SideTasks
@@ -96,6 +97,7 @@ class UpstreamConnection:
         """
         self._exchange, self._attempt = request.exchange, attempt
         attempt.identity = self.identity
+        attempt.give_up = self.give_up
         self._error = None
         self._sent_at = math.inf
         self._is_untouched = self._has_served
@@ -124,13 +126,17 @@ class UpstreamConnection:
         return self._error
 
     async def _send_request(self, request: Request, attempt: Attempt) -> None:
-        body = request.body
+        body, headers = request.body, attempt.headers
+        if b"host" not in headers.index:
+            # HTTP/1.0 may lack one; HTTP/1.1 must not (RFC 9112, 3.2). As nginx names it.
+            headers = headers.copy()
+            headers.add(b"Host", _host_of(attempt.endpoint))
         try:
             head = h1.write_request(
-                request.method, request.target, attempt.headers, body.length
+                request.method, request.target, headers, body.length
             )
         except h1.UnwritableHead as error:
-            raise MeshError(f"a filter made a bad request: {error}") from error
+            raise FilterFailed(f"a filter made a bad request: {error}") from error
         data, is_whole = head, False
         if type(body) is Buffered and len(body.data) <= AT_ONCE and body.is_whole:
             data, is_whole = head + body.data, True
@@ -343,6 +349,12 @@ class UpstreamConnection:
                 self._attempt.ended = self._clock()
             self._exchange = self._attempt = None
 
+    def give_up(self) -> bool:
+        """Close a connection whose response nobody has closed; True if that was so."""
+        is_left = not self._is_closed
+        self.close()
+        return is_left
+
     def _close_stream(self) -> None:
         close = getattr(self.stream, "close", None)
         if close is not None:
@@ -356,6 +368,15 @@ class UpstreamConnection:
         else:
             state = "active" if self._exchange is not None else "idle"
         return f"<UpstreamConnection {state}>"
+
+
+def _host_of(endpoint: Endpoint) -> bytes:
+    address = endpoint.address
+    if address.startswith("unix:"):
+        return b"localhost"
+    if not endpoint.host:
+        return address.encode()
+    return f"{endpoint.host}:{address.rpartition(':')[2]}".encode()
 
 
 def _is_offered(switched: Headers, asked: Headers) -> bool:

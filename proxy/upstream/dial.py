@@ -11,6 +11,7 @@ import trio
 from meshfilters.errors import ConnectFailed, ConnectTimeout, MeshError
 from meshfilters.exchange import Endpoint
 from meshfilters.stream import Stream
+from proxy.chain.pipeline import FORWARD
 from proxy.config.address import Unix, parse_address
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream, tune
@@ -59,5 +60,5 @@ class Dialer:
 
 
 def _ours(error: MeshError) -> MeshError:
-    error.by = "forward"
+    error.by = FORWARD
     return error

@@ -11,12 +11,10 @@ import trio
 from meshfilters.errors import AttemptTimeout, MeshError, NoRoute, UpstreamError
 from meshfilters.exchange import Attempt
 from meshfilters.message import Buffered, Request, Response
+from proxy.chain.pipeline import FORWARD
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import Pool
 from proxy.upstream.service import Service
-
-BY = "forward"
-"""Who an error is ``by`` when no filter raised it."""
 
 
 class Forward:
@@ -63,7 +61,7 @@ class Forward:
         except MeshError as error:
             if attempt is not None:
                 attempt.error = error
-            error.by = error.by or BY
+            error.by = error.by or FORWARD
             raise
         finally:
             if attempt is not None and attempt.head is None:

@@ -7,6 +7,7 @@ when it is not. Fields that a filter has edited are checked against the grammar.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from meshfilters.message import Headers
@@ -116,15 +117,28 @@ def _write_fields(headers: Headers) -> bytes:
     raw = headers.raw
     if not headers.is_edited:
         return wire_of(raw) if headers.wire is None else headers.wire
-    block = wire_of(raw)
+    try:
+        block = wire_of(raw)
+    except TypeError as error:
+        raise UnwritableHead(_bad_field(raw)) from error
     if block:
         if FIELDS.fullmatch(block) is None or block.count(b"\r\n") != len(raw):
-            raise UnwritableHead("a header field has bytes it may not have")
+            raise UnwritableHead(_bad_field(raw))
         if not _OURS.isdisjoint(headers.index):
             raise UnwritableHead("Connection and Transfer-Encoding are the codec's")
         if len(headers.index) != len(raw):
             _check_single(headers)
     return block
+
+
+def _bad_field(raw: Sequence[tuple[object, object]]) -> str:
+    """Which field it is, for whoever wrote the filter."""
+    for name, value in raw:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            return f"header field {name!r}: {value!r} is not bytes"
+        if FIELDS.fullmatch(b"%b: %b\r\n" % (name, value)) is None or b"\r" in value:
+            return f"header field {name!r} has bytes it may not have"
+    return "a header field has bytes it may not have"
 
 
 def _check_single(headers: Headers) -> None:

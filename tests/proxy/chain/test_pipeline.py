@@ -370,3 +370,19 @@ def test_tallies_outlive_their_chains_and_become_counters(metrics: Metrics) -> N
         "tulle_filter_seconds_total": 0.5,
         "tulle_filter_errors_total": 1,
     }
+
+
+async def test_a_filter_that_forgets_to_return_is_told_so(
+    blame: Blame, metrics: Metrics
+) -> None:
+    async def forgetful(request: Request, inner: object, /) -> Response:
+        return None  # type: ignore[return-value]  # the commonest mistake
+
+    with pytest.raises(FilterFailed) as caught:
+        await request_pipeline(
+            [running("forgetful", forgetful)], answer, blame
+        ).service(Kit().ask())
+
+    assert caught.value.by == "forgetful"
+    assert "returned None and no Response" in str(caught.value.__cause__)
+    assert failures(metrics) == {("forgetful", "TypeError"): 1}

@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from meshfilters.api import RequestFilter, Service
-from meshfilters.counters import Metrics
+from meshfilters.counters import Labels, Metrics
 from meshfilters.errors import MeshError
 from meshfilters.exchange import Connection, Outcome
 from meshfilters.memory import MemoryStream, stream_pair
@@ -134,6 +134,15 @@ class Served:
         )
         nursery.start_soon(deadlines.run)
         nursery.start_soon(self.readiness.run)
+
+    def failures(self) -> list[tuple[Labels, float]]:
+        """What foreign code was blamed for, by filter and error."""
+        [counter] = [
+            each
+            for (name, _), each in self.metrics.counters.items()
+            if name == "tulle_filter_failures_total"
+        ]
+        return list(counter.values.items())
 
     def chain(
         self,

@@ -17,7 +17,7 @@ from meshfilters.errors import (
     Refused,
     UpstreamReset,
 )
-from meshfilters.exchange import Outcome
+from meshfilters.exchange import Attempt, Endpoint, Outcome
 from meshfilters.memory import stream_pair
 from meshfilters.message import Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
@@ -399,6 +399,49 @@ async def test_a_client_that_has_closed_its_side_has_gone(
             await trio.lowlevel.checkpoint()
 
     assert served.error() is ClientGone
+
+
+async def test_a_response_that_a_filter_dropped_is_given_up_at_the_end(
+    nursery: trio.Nursery,
+) -> None:
+    given_up: list[int] = []
+
+    def give_up() -> bool:
+        given_up.append(1)
+        return True
+
+    async def drop(request: Request, /) -> Response:
+        endpoint = Endpoint("app", "192.0.2.9:80")
+        for ended in (5.0, None):
+            attempt = Attempt(1, endpoint, 0, request.headers, give_up=give_up)
+            attempt.ended = ended
+            request.exchange.begin(attempt)
+        raise Refused("seen enough")
+
+    served = Served(nursery, drop)
+
+    assert (await served.connect().ask(GET)).startswith(b"HTTP/1.1 403")
+    assert len(given_up) == 1, "the one that had not ended"
+    [(key, count)] = served.failures()
+    assert key == ("one of the chain", "FilterFailed")
+    assert count == 1
+
+
+async def test_a_response_that_cannot_be_written_is_logged(
+    nursery: trio.Nursery,
+) -> None:
+    async def shy(request: Request, /) -> Response:
+        return Response(200, Headers([(b"X-A", b"a\r\nX-B: b")]))
+
+    served = Served(nursery, shy)
+
+    answered = await served.connect().ask(GET)
+
+    assert answered.startswith(b"HTTP/1.1 500")
+    assert b"header field b'X-A' has bytes it may not have" in answered
+    assert [key for key, _ in served.failures()] == [
+        ("one of the chain", "FilterFailed")
+    ]
 
 
 async def test_a_streamed_body_of_unknown_length_is_chunked_with_its_trailers(

@@ -8,11 +8,12 @@ import trio.testing
 
 from meshfilters.errors import (
     AttemptTimeout,
+    FilterFailed,
     MeshError,
     UpstreamProtocolError,
     UpstreamReset,
 )
-from meshfilters.exchange import Limits
+from meshfilters.exchange import Attempt, Endpoint, Limits
 from meshfilters.message import Body, Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
 from proxy.upstream.connection import EARLY, UpstreamConnection
@@ -402,3 +403,55 @@ async def test_a_tunnel_cannot_be_peeked_past_what_came_early(
 
     with pytest.raises(trio.BrokenResourceError, match="past what came early"):
         await asking.response.upgrade.peek(9, at_least=3)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        (Endpoint("api", "192.0.2.1:80"), b"192.0.2.1:80"),
+        (Endpoint("api", "[2001:db8::1]:80", "api.test"), b"api.test:80"),
+        (Endpoint("api", "unix:/run/api.sock"), b"localhost"),
+    ],
+)
+async def test_a_request_without_host_is_given_its_endpoints(
+    endpoint: Endpoint, host: bytes, bench: Bench
+) -> None:
+    connection = await bench.pool().open()
+    request = bench.request()
+    request.headers.remove(b"host")
+    attempt = Attempt(1, endpoint, 0, request.headers)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.ask, request, attempt)
+        sent = await heard(bench.peers[0])
+        await bench.peers[0].send_soon(OK)
+
+    assert sent == b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+    assert b"host" not in request.headers, "the filters' request is as it was"
+
+
+async def test_what_a_filter_spoiled_is_named(bench: Bench) -> None:
+    connection = await bench.pool().open()
+    request = bench.request()
+    request.headers.set(b"X-User", "text")  # type: ignore[arg-type]  # a filter's bug
+
+    with pytest.raises(FilterFailed, match=r"X-User.*'text' is not bytes"):
+        await connection.ask(request, bench.attempt(request))
+
+
+async def test_a_response_nobody_closed_is_given_up_once(bench: Bench) -> None:
+    pool = bench.pool()
+    connection, request = await pool.open(), bench.request()
+    attempt = bench.attempt(request)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.ask, request, attempt)
+        await heard(bench.peers[0])
+        await bench.peers[0].send_soon(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
+        )
+
+    assert attempt.ended is None
+    assert attempt.give_up is not None
+    assert attempt.give_up()
+    assert not attempt.give_up()
+    assert repr(pool).endswith("0 active 0 idle>")
+    assert attempt.ended is not None
