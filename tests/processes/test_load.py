@@ -18,6 +18,7 @@ import attrs
 import httpx
 import pytest
 
+import meshfilters
 from tests.processes.nginx import nginx
 from tests.processes.origin import BLOCK, Origin, digest, pattern
 from tests.processes.talk import answered, connect
@@ -27,6 +28,8 @@ from tests.wire.running import Running, free_ports, running
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+SITE = Path(meshfilters.__file__).parents[1]
+"""Where the packages are: the checkout, or site-packages when the wheel is tested."""
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 GOOD = "200 True"
@@ -314,7 +317,7 @@ def test_no_request_fails_when_the_code_changes(
 ) -> None:
     source = tmp_path / "source"
     for each in ("meshfilters", "proxy", "controlplane", "tulle"):
-        shutil.copytree(ROOT / each, source / each)
+        shutil.copytree(SITE / each, source / each)
     monkeypatch.setenv("PYTHONPATH", str(source))
     monkeypatch.chdir(tmp_path)  # the other packages are where the tests run
     with nginx(tmp_path) as app, placed(tmp_path, app) as place:

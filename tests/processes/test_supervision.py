@@ -17,9 +17,13 @@ from pathlib import Path
 import attrs
 import pytest
 
+import meshfilters
+
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
+SITE = Path(meshfilters.__file__).parents[1]
+"""Where the packages are: the checkout, or site-packages when the wheel is tested."""
 PATIENCE = 15.0
 
 FILE = """\
@@ -319,7 +323,7 @@ def copied(folder: Path) -> Path:
     """The packages, to be edited."""
     source = folder / "source"
     for each in ("meshfilters", "proxy", "controlplane", "tulle"):
-        shutil.copytree(ROOT / each, source / each)
+        shutil.copytree(SITE / each, source / each)
     return source
 
 
