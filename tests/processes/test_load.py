@@ -27,7 +27,6 @@ from tests.wire.running import Running, free_ports, running
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SITE = Path(meshfilters.__file__).parents[1]
 """Where the packages are: the checkout, or site-packages when the wheel is tested."""
 MIB = 1024 * 1024
