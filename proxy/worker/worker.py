@@ -49,6 +49,9 @@ from proxy.upstream.service import Service, look_up
 
 log = logging.getLogger("tulle.worker")
 
+QUIET = 10.0
+"""Seconds between two lines at info about connections that a listener's filters ended."""
+
 Route = Callable[[RequestHead], str | None]
 """The service a request goes to by its head; None when there is none."""
 
@@ -65,6 +68,8 @@ class Port:
     requests: Pipeline[Request, Response] | None
     route: Route
     sockets: list[Listener] = attrs.field(factory=list)
+    tells_at: float = 0.0
+    """When an ended connection is next worth a line at info."""
 
 
 @attrs.define(eq=False)
@@ -377,15 +382,7 @@ class Worker:
             await pipeline.service(connection)
         except MeshError as error:
             reason = error.reason
-            # Scanners and health checks would fill the log; the counters tell.
-            log.debug(
-                "connection ended listener=%s client=%s error=%s by=%s detail=%s",
-                port.settings.name,
-                client,
-                error.reason,
-                error.by,
-                error,
-            )
+            self._tell(port, client, error)
         except Exception as error:
             reason = type(error).__name__
             self._blame("connection", error)
@@ -394,6 +391,22 @@ class Worker:
             if http is not None:
                 http.leave()
             self._closed.add((direction, "src", reason))
+
+    def _tell(self, port: Port, client: str, error: MeshError) -> None:
+        """Log why a connection ended: at info now and then, for scanners come often."""
+        now = self._deadlines.clock()
+        is_due = now >= port.tells_at
+        if is_due:
+            port.tells_at = now + QUIET
+        log.log(
+            logging.INFO if is_due else logging.DEBUG,
+            "connection ended listener=%s client=%s error=%s by=%s detail=%s",
+            port.settings.name,
+            client,
+            error.reason,
+            error.by,
+            error,
+        )
 
     # Looking
 

@@ -553,6 +553,21 @@ async def test_a_connection_filters_error_ends_the_connection(
     assert counted == {("inbound", "src", reason): 1}
 
 
+async def test_ended_connections_are_told_of_now_and_then(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = placing(mesh.config(), connection=(Placed("acl", Raising(Refused("no"))),))
+    await mesh.start(bad)
+
+    with caplog.at_level(logging.DEBUG, "tulle.worker"):
+        for _ in range(3):
+            assert await (await mesh.connect()).answer() == b""
+
+    levels = [each.levelname for each in caplog.records]
+    assert levels == ["INFO", "DEBUG", "DEBUG"]
+    assert "error=refused by=acl detail=no" in caplog.messages[0]
+
+
 async def test_a_configuration_that_cannot_be_built_does_not_run(mesh: Mesh) -> None:
     bad = placing(mesh.config(), request=(Placed("bad", Unbuildable()),))
     mesh.worker.config = bad
