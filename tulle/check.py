@@ -48,7 +48,8 @@ def _meaning(config: Config) -> Iterator[str]:
     for listener in config.listeners.values():
         yield from _listener(listener)
     for service in config.services.values():
-        yield f"service {service.name}: {', '.join(service.endpoints)}"
+        told = [] if service.protocol == "auto" else [service.protocol]
+        yield f"service {service.name}: {', '.join([*told, *service.endpoints])}"
         yield from _chain("dial", service.dial)
     yield f"workers: {config.workers}"
     yield f"admin: {config.admin or 'none'}"

@@ -10,6 +10,7 @@ import click
 from meshfilters.errors import ConfigError
 from proxy.config import ConfigErrors, default_config, read_text
 from proxy.config.address import parse_address
+from proxy.config.render import FORMS
 
 RESUME = "TULLE_RESUME"
 """Set by a supervisor that executes itself anew: it knows everything by itself."""
@@ -18,6 +19,8 @@ EXAMPLES = """\b
 Examples:
   tulle proxy -c mesh.yaml
   tulle proxy --listen 127.0.0.1:8080 --to 127.0.0.1:9000
+  tulle proxy --listen 127.0.0.1:8080 --to https://api.example.org:443
+  tulle proxy --listen 127.0.0.1:8080 --to h2c://127.0.0.1:50051
   tulle proxy --listen 0.0.0.0:5432 --to tcp://db.local:5432 --workers 2
   tulle proxy --listen '[::]:80' --to 127.0.0.1:9000 --print-config > mesh.yaml
 """
@@ -43,12 +46,16 @@ def _address(
     help="What to proxy, and through what.",
 )
 @click.option(
-    "--listen", metavar="HOST:PORT", callback=_address, help="Without a file: where."
+    "--listen",
+    metavar="HOST:PORT",
+    callback=_address,
+    help="Without a file: where. What clients speak there is detected.",
 )
 @click.option(
     "--to",
-    metavar="[http://|tcp://]HOST:PORT",
-    help="Without a file: where everything is sent; HTTP unless tcp:// is written.",
+    metavar="[SCHEME://]HOST:PORT",
+    help=f"Without a file: where everything is sent. SCHEME is one of {FORMS}: "
+    "HTTP/1.1 unless it says otherwise, HTTP/2 (h2c, grpc), TLS (https) or bytes (tcp).",
 )
 @click.option(
     "--admin",

@@ -126,12 +126,33 @@ def _listener(listener: Listener, config: Config, path: Path) -> Found:
             yield from _loop(listener, config.services[listener.to], path)
         else:
             yield (*path, "to"), _no_service(listener.to, config.services)
-    elif listener.to == ByHost() and listener.protocol != "http1":
-        yield (*path, "to"), "by: host needs protocol http1: plain TCP names no host"
-    if listener.request and listener.protocol != "http1":
-        yield (*path, "request"), "request filters need protocol http1"
+    yield from _requestless(listener, path)
     chains = {"connection": listener.connection, "request": listener.request}
     yield from _ordered(path, chains)
+
+
+def _requestless(listener: Listener, path: Path) -> Found:
+    """What only goes with requests, on a listener that can have none."""
+    if listener.protocol not in ("tls", "opaque"):  # nor a draft without any
+        return
+    some = "needs protocol detect, http1, http2 or grpc"
+    if listener.to == ByHost():
+        yield (*path, "to"), f"by: host {some}: other connections name no host"
+    if listener.request:
+        yield (*path, "request"), f"request filters {some.replace('needs', 'need')}"
+    if listener.protocol == "tls" and any(map(_ends_tls, listener.connection)):
+        yield (
+            (*path, "protocol"),
+            "protocol tls passes TLS through, and the filter tls ends it: "
+            "expected one of them",
+        )
+
+
+def _ends_tls(placed: Placed) -> bool:
+    return placed.name == "tls" and getattr(placed.settings, "mode", "") in (
+        "required",
+        "optional",
+    )
 
 
 def _is_port_zero(text: str) -> bool:

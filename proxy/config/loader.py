@@ -15,15 +15,24 @@ from proxy.config.check import Checks, check, check_destinations, check_files
 from proxy.config.document import Document, Value
 from proxy.config.filters import BrokenFilter, Registry, UnknownFilter
 from proxy.config.inherit import inherit
-from proxy.config.model import ByHost, Config, Level, Listener, Placed, Service
+from proxy.config.model import (
+    HTTP,
+    ByHost,
+    Config,
+    Level,
+    Listener,
+    Placed,
+    Protocol,
+    Service,
+)
 from proxy.config.problems import ConfigErrors, Problem
-from proxy.config.structure import Hook, Reader
+from proxy.config.structure import Hook, Reader, expected
 
 DEFAULT_REQUEST = {
     "inbound": ("metrics", "trace", "timeout"),
     "outbound": ("metrics", "trace", "timeout", "retry"),
 }
-"""The chain of an http1 listener that names none."""
+"""The chain of a listener that names none, where there can be requests."""
 
 CHAIN = "a list of filters"
 FORMS = "host:port, [v6]:port or unix:/path"
@@ -80,6 +89,7 @@ class _Loader:
             (Config, "admin"): Hook(self._address, FORMS),
             (Listener, "address"): Hook(self._addresses, FORMS),
             (Listener, "to"): Hook(self._to, TO),
+            (Listener, "protocol"): Hook(self._protocol, expected(Protocol)),
             (Listener, "connection"): Hook(partial(self._chain, "connection"), CHAIN),
             (Listener, "request"): Hook(partial(self._chain, "request"), CHAIN),
             (Service, "endpoints"): Hook(self._addresses, FORMS),
@@ -118,7 +128,7 @@ class _Loader:
             return self._reader.make(Listener, value, name=name)
         given = {key: each.content for key, each in value.content.items()}
         words = DEFAULT_REQUEST.get(str(given.get("direction", "outbound")), ())
-        if given.get("protocol", "http1") != "http1":
+        if str(given.get("protocol", "detect")) not in HTTP:
             words = ()
         chain = tuple(self._placed("request", word, None, value) for word in words)
         return self._reader.make(Listener, value, name=name, request=chain)
@@ -156,6 +166,12 @@ class _Loader:
                 return ByHost()
         self._document.complain(value, f"expected {TO}")
         return None
+
+    def _protocol(self, value: Value) -> object:
+        if value.content == "tcp":
+            self._document.complain(value, "expected opaque, which tcp was renamed to")
+            return None
+        return self._reader.read(Protocol, value)
 
     def _chain(self, level: Level, value: Value) -> tuple[Placed, ...]:
         if not isinstance(value.content, list):

@@ -9,13 +9,17 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from attrs.validators import ge, gt, in_, optional
+from attrs.validators import ge, gt, in_, le, optional
 
 from meshfilters.api import Configured
 from meshfilters.exchange import Direction
 
 Level = Literal["connection", "request", "dial"]
-Protocol = Literal["http1", "tcp"]
+Protocol = Literal["detect", "http1", "http2", "grpc", "tls", "opaque"]
+"""What a listener's clients speak. ``grpc`` is HTTP/2 by another name."""
+HTTP: frozenset[object] = frozenset({"detect", "http1", "http2", "grpc"})
+"""The protocols of listeners that may see requests."""
+ServiceProtocol = Literal["auto", "http1", "http2", "grpc"]
 
 
 @attrs.frozen
@@ -41,7 +45,7 @@ class Tracing:
     endpoint: str | None = None
     """The collector's base URL, as in OTEL_EXPORTER_OTLP_ENDPOINT; None is off."""
     protocol: Literal["http", "grpc"] = "http"
-    ratio: float = attrs.field(default=0.0, validator=[ge(0), attrs.validators.le(1)])
+    ratio: float = attrs.field(default=0.0, validator=[ge(0), le(1)])
     service: str = "tulle"
     """``service.name`` of the resource."""
 
@@ -69,6 +73,32 @@ class Http:
 
 
 @attrs.frozen
+class Http2:
+    """HTTP/2 on one side: what the peer is granted, and how its connection is kept.
+
+    Sizes lie in the ranges of RFC 9113, 6.5.2 and 6.9.
+    """
+
+    max_streams: int = attrs.field(default=100, validator=[ge(1), le(2**31 - 1)])
+    """Requests at once on a connection (RFC 9113: no fewer than 100 are advised)."""
+    stream_window: int = attrs.field(default=65_535, validator=[ge(1), le(2**31 - 1)])
+    """Bytes of one body that may be on their way (Linkerd: 64 KiB)."""
+    connection_window: int = attrs.field(
+        default=1024 * 1024, validator=[ge(65_535), le(2**31 - 1)]
+    )
+    """Bytes of all bodies of a connection that may be on their way (Linkerd: 1 MiB)."""
+    max_frame: int = attrs.field(default=16_384, validator=[ge(16_384), le(2**24 - 1)])
+    """Bytes of one frame's payload."""
+    ping_interval: float | None = attrs.field(default=10.0, validator=optional(gt(0.0)))
+    """Seconds without a frame after which the peer is pinged (Linkerd); None is never."""
+    ping_timeout: float = attrs.field(default=3.0, validator=gt(0))
+    """Seconds a pinged peer has to answer before it counts as gone (Linkerd)."""
+    max_age: float | None = attrs.field(default=600.0, validator=optional(gt(0.0)))
+    """Seconds until a connection takes no more requests, give or take 10 %; None is no
+    limit. Streams under way are finished."""
+
+
+@attrs.frozen
 class ByHost:
     """Each request goes to the service its Host names; an unknown name is 404."""
 
@@ -80,12 +110,15 @@ class Listener:
     name: str
     address: tuple[str, ...]
     to: str | ByHost
-    """A service's name; ``ByHost`` only with http1."""
+    """A service's name; ``ByHost`` only where there can be requests."""
     direction: Direction = "outbound"
-    protocol: Protocol = "http1"
+    protocol: Protocol = "detect"
+    detect_timeout: float = attrs.field(default=10.0, validator=gt(0))
+    """Seconds until a client that has not shown its protocol is opaque (Linkerd)."""
     connection: tuple[Placed, ...] = ()
     request: tuple[Placed, ...] = ()
     http: Http = Http()
+    http2: Http2 = Http2()
     max_connections: int = attrs.field(default=10_000, validator=ge(1))
     """In each worker; at the cap, accepting waits."""
     backlog: int = attrs.field(default=4096, validator=ge(1))
@@ -98,6 +131,8 @@ class Service:
     name: str
     endpoints: tuple[str, ...]
     """``host:port``, ``[v6]:port`` or ``unix:/path``."""
+    protocol: ServiceProtocol = "auto"
+    """``auto``: what ALPN agrees on where a dial filter speaks TLS, else HTTP/1.1."""
     dial: tuple[Placed, ...] = ()
     connect_timeout: float = attrs.field(default=1.0, validator=gt(0))
     """Linkerd's outbound default."""
@@ -107,6 +142,7 @@ class Service:
     """Unused connections kept for each endpoint in each worker."""
     resolve: float = attrs.field(default=5.0, validator=gt(0))
     """Seconds after which a host name is looked up again (Linkerd's floor)."""
+    http2: Http2 = Http2()
 
 
 @attrs.frozen

@@ -34,7 +34,7 @@ from proxy.chain.pipeline import (
 )
 from proxy.chain.side_tasks import SideTasks
 from proxy.codec.h1 import RequestHead
-from proxy.config.model import ByHost, Config
+from proxy.config.model import HTTP, ByHost, Config
 from proxy.config.model import Listener as ListenerSettings
 from proxy.config.model import Service as ServiceSettings
 from proxy.downstream.listen import Listener
@@ -266,7 +266,7 @@ class Worker:
         http: Http | None = None
         requests: Pipeline[Request, Response] | None = None
         service: Http | Tcp
-        if settings.protocol == "http1":
+        if settings.protocol in HTTP:
             requests = self._requests(settings, known)
             standing = self._ports.get(settings.name)
             http = standing.http if standing is not None else None

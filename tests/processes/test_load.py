@@ -43,7 +43,7 @@ grace: 20
 listeners:
   web: {{address: "127.0.0.1:{web}", to: app,
          request: [metrics, {{timeout: {{head: {head}}}}}, retry]}}
-  tcp: {{address: "127.0.0.1:{tcp}", protocol: tcp, to: app}}
+  tcp: {{address: "127.0.0.1:{tcp}", protocol: opaque, to: app}}
 services:
   app: {{endpoints: ["127.0.0.1:{app}"]}}
 """

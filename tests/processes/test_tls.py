@@ -32,12 +32,12 @@ listeners:
     to: api
   through:
     address: "127.0.0.1:{through}"
-    protocol: tcp
+    protocol: opaque
     to: terminated
     connection: [{{tls: {{mode: passthrough}}}}]
   opaque:
     address: "127.0.0.1:{opaque}"
-    protocol: tcp
+    protocol: opaque
     to: api
 services:
   app: {{endpoints: ["127.0.0.1:{app}"]}}

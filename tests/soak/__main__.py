@@ -41,7 +41,7 @@ listeners:
   nginx: {{address: "127.0.0.1:{nginx}", to: nginx}}
   echo: {{address: "127.0.0.1:{echo}", to: echo}}
   lost: {{address: "127.0.0.1:{lost}", to: lost}}
-  tcp: {{address: "127.0.0.1:{tcp}", protocol: tcp, to: app}}
+  tcp: {{address: "127.0.0.1:{tcp}", protocol: opaque, to: app}}
   tls:
     address: "127.0.0.1:{tls}"
     direction: inbound

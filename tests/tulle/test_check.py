@@ -14,9 +14,10 @@ listeners:
     connection: [{tls: {mode: passthrough}}]
     request: [metrics, timeout]
     to: app
-  by-host: {address: "127.0.0.1:8081", to: {by: host}, request: []}
+  by-host: {address: "127.0.0.1:8081", protocol: grpc, to: {by: host}, request: []}
 services:
   app: {endpoints: ["127.0.0.1:9000", "127.0.0.1:9001"], dial: [tls]}
+  api: {endpoints: ["127.0.0.1:9002"], protocol: http2}
 """
 
 
@@ -32,14 +33,15 @@ def test_a_file_that_is_right_is_told_in_words(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
         f"{file}: ok",
-        "listener in: http1, inbound, 127.0.0.1:8080",
+        "listener in: detect, inbound, 127.0.0.1:8080",
         "  connection: tls",
         "  request: metrics > timeout",
         "  to: app",
-        "listener by-host: http1, outbound, 127.0.0.1:8081",
+        "listener by-host: grpc, outbound, 127.0.0.1:8081",
         "  to: the service named by Host",
         "service app: 127.0.0.1:9000, 127.0.0.1:9001",
         "  dial: tls",
+        "service api: http2, 127.0.0.1:9002",
         "workers: 1",
         "admin: none",
     ]

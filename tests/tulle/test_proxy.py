@@ -103,7 +103,7 @@ def test_the_file_that_is_stood_for_can_be_printed(supervisor: Supervisor) -> No
         "workers": 2,
         "admin": "127.0.0.1:4191",
         "listeners": {
-            "proxy": {"address": "[::]:80", "protocol": "tcp", "to": "upstream"}
+            "proxy": {"address": "[::]:80", "protocol": "opaque", "to": "upstream"}
         },
         "services": {"upstream": {"endpoints": ["db.local:5432"]}},
     }

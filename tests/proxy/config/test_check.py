@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 import pytest
 
-from meshfilters.api import RequestFilter
+from meshfilters.api import ConnectionFilter, RequestFilter
 from meshfilters.env import Env
 from proxy.config.check import check, check_destinations, check_files
 from proxy.config.model import ByHost, Config, Listener, Placed, Service, Tracing
@@ -26,6 +26,14 @@ class Filter:
         return self.services
 
     def build(self, env: Env) -> RequestFilter:
+        raise AssertionError("nothing here is built")
+
+
+@attrs.frozen
+class Mode:
+    mode: str
+
+    def build(self, env: Env) -> ConnectionFilter:
         raise AssertionError("nothing here is built")
 
 
@@ -135,14 +143,42 @@ def test_a_listener_that_sends_to_itself_is_refused() -> None:
     ]
 
 
-def test_plain_tcp_has_neither_hosts_nor_request_filters() -> None:
+@pytest.mark.parametrize("protocol", ["tls", "opaque"])
+def test_opaque_connections_have_neither_hosts_nor_request_filters(
+    protocol: str,
+) -> None:
     chain = (Placed("plain", Filter()),)
 
-    assert told(listener(to=ByHost(), protocol="tcp", request=chain)) == [
-        "listeners.in.to: by: host needs protocol http1: plain TCP names no host",
-        "listeners.in.request: request filters need protocol http1",
+    assert told(listener(to=ByHost(), protocol=protocol, request=chain)) == [
+        "listeners.in.to: by: host needs protocol detect, http1, http2 or grpc: "
+        "other connections name no host",
+        "listeners.in.request: request filters need protocol detect, http1, http2 "
+        "or grpc",
     ]
-    assert told(listener(protocol="tcp")) == []
+    assert told(listener(protocol=protocol)) == []
+
+
+@pytest.mark.parametrize("protocol", ["detect", "http1", "http2", "grpc"])
+def test_where_requests_may_come_they_may_name_hosts_and_pass_filters(
+    protocol: str,
+) -> None:
+    chain = (Placed("plain", Filter()),)
+
+    assert told(listener(to=ByHost(), protocol=protocol, request=chain)) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_right"),
+    [("required", False), ("optional", False), ("passthrough", True)],
+)
+def test_tls_that_is_passed_through_is_not_ended_by_a_filter(
+    mode: str, is_right: bool
+) -> None:
+    chain = (Placed("tls", Mode(mode)),)
+    problems = told(listener(protocol="tls", connection=chain))
+
+    assert (problems == []) == is_right
+    assert told(listener(protocol="opaque", connection=chain)) == []
 
 
 def test_filters_stand_where_they_say_they_must() -> None:
@@ -158,10 +194,12 @@ def test_filters_stand_where_they_say_they_must() -> None:
 def test_a_draft_causes_no_problems_of_its_own() -> None:
     service = Service("app", None)  # type: ignore[arg-type]  # as a draft has it
     no_address = attrs.evolve(listener(), address=None)  # type: ignore[arg-type]  # as above
-    no_target = listener(protocol="tcp", to=None)
+    no_target = listener(protocol="opaque", to=None)
+    no_protocol = listener(protocol=None, to=ByHost())
 
     assert told(no_address) == []
     assert told(no_target) == []
+    assert told(no_protocol) == []
     assert told(listener(), services={"app": service}) == []
 
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from proxy.config.loader import load, parse, read_text
-from proxy.config.model import ByHost, Config, Log, Tracing
+from proxy.config.model import ByHost, Config, Http2, Log, Tracing
 from proxy.config.problems import ConfigErrors
 from tests.authority import root
 
@@ -33,12 +33,15 @@ listeners:
     connection: []
     request: [metrics, {timeout: {head: 10, idle: 60}}]
     http: {max_headers: 50}
+    http2: {max_streams: 10, max_age: null}
   by-host:
     address: 127.0.0.1:4140
+    protocol: grpc
+    detect_timeout: 3
     to: {by: host}
 services:
   app: {endpoints: "127.0.0.1:8080", dial: [], pool_size: 0}
-  db: {endpoints: [db.local:5432]}
+  db: {endpoints: [db.local:5432], protocol: http2, http2: {ping_interval: 30}}
 """
 
 SMALL = """
@@ -82,11 +85,14 @@ def test_a_file_becomes_a_configuration() -> None:
     )
     assert inbound.address == ("[::]:4143", "unix:/base/run/app.sock")
     assert inbound.http.max_headers == 50
+    assert inbound.http2 == Http2(max_streams=10, max_age=None)
+    assert (by_host.protocol, by_host.detect_timeout) == ("grpc", 3)
     assert [each.name for each in inbound.request] == ["metrics", "timeout"]
     assert attrs.asdict(inbound.request[1].settings)["head"] == 10
     assert by_host.to == ByHost()
     assert (app.name, app.endpoints, app.pool_size) == ("app", ("127.0.0.1:8080",), 0)
-    assert db.endpoints == ("db.local:5432",)
+    assert (db.endpoints, db.protocol) == (("db.local:5432",), "http2")
+    assert (app.protocol, db.http2) == ("auto", Http2(ping_interval=30))
 
 
 def test_equal_files_make_equal_configurations() -> None:
@@ -99,7 +105,10 @@ def test_equal_files_make_equal_configurations() -> None:
         (["direction: outbound"], ["metrics", "trace", "timeout", "retry"]),
         ([], ["metrics", "trace", "timeout", "retry"]),
         (["direction: inbound"], ["metrics", "trace", "timeout"]),
-        (["protocol: tcp"], []),
+        (["protocol: http1"], ["metrics", "trace", "timeout", "retry"]),
+        (["protocol: grpc"], ["metrics", "trace", "timeout", "retry"]),
+        (["protocol: opaque"], []),
+        (["protocol: tls"], []),
         (["request: []"], []),
         (["request: [{timeout: }]"], ["timeout"]),
     ],
@@ -157,6 +166,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_lines() -> None:
         "did you mean retry?; installed: access_log, headers, identity, metrics, "
         "retry, split, timeout, trace",
         '14: listeners.raw.address: "unix:": expected a path behind unix:',
+        '14: listeners.raw.protocol: "tcp": expected opaque, which tcp was renamed to',
         "14: listeners.raw.to: a map: expected a service's name or {by: host}",
         "15: listeners.none: 7: expected a map",
         '17: services.app.endpoints[0]: "localhost": expected host:port, [v6]:port '
@@ -220,6 +230,15 @@ def test_a_default_filter_that_is_not_installed_is_told_at_its_listener(
     [problem] = told_small()
 
     assert problem.startswith("2: listeners.in: a map: no such request filter is")
+
+
+@pytest.mark.parametrize("protocol", ["htpt", "[http1]", "1", "null"])
+def test_a_wrong_protocol_is_one_problem(protocol: str) -> None:
+    [problem] = told_small(f"protocol: {protocol}", "request: [metrics]")
+
+    assert problem.endswith(
+        'expected "detect" or "http1" or "http2" or "grpc" or "tls" or "opaque"'
+    )
 
 
 def test_a_wrong_direction_gets_no_chain_and_one_problem() -> None:

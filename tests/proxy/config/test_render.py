@@ -9,27 +9,32 @@ from proxy.config.render import default_config
 
 
 @pytest.mark.parametrize(
-    ("to", "protocol", "endpoint"),
+    ("to", "listens", "dials", "endpoint"),
     [
-        ("127.0.0.1:9000", "http1", "127.0.0.1:9000"),
-        ("http://127.0.0.1:9000", "http1", "127.0.0.1:9000"),
-        ("http://[::1]:9000/", "http1", "[::1]:9000"),
-        ("tcp://db.local:5432", "tcp", "db.local:5432"),
-        ("unix:/run/app.sock", "http1", "unix:/run/app.sock"),
-        ("tcp://unix:/run/app.sock", "tcp", "unix:/run/app.sock"),
+        ("127.0.0.1:9000", "detect", "auto", "127.0.0.1:9000"),
+        ("http://127.0.0.1:9000", "detect", "auto", "127.0.0.1:9000"),
+        ("http://[::1]:9000/", "detect", "auto", "[::1]:9000"),
+        ("h2c://127.0.0.1:9000", "detect", "http2", "127.0.0.1:9000"),
+        ("grpc://127.0.0.1:9000", "detect", "grpc", "127.0.0.1:9000"),
+        ("https://api.test:443/", "detect", "auto", "api.test:443"),
+        ("tcp://db.local:5432", "opaque", "auto", "db.local:5432"),
+        ("unix:/run/app.sock", "detect", "auto", "unix:/run/app.sock"),
+        ("tcp://unix:/run/app.sock", "opaque", "auto", "unix:/run/app.sock"),
     ],
 )
 def test_the_command_line_stands_for_a_file_that_is_right(
-    to: str, protocol: str, endpoint: str
+    to: str, listens: str, dials: str, endpoint: str
 ) -> None:
     text = default_config("[::]:8080", to, "127.0.0.1:4191", 2)
     config = parse(text, Path("f"))
     [listener], [service] = config.listeners.values(), config.services.values()
 
     assert (config.admin, config.workers) == ("127.0.0.1:4191", 2)
-    assert (listener.address, listener.protocol) == (("[::]:8080",), protocol)
+    assert (listener.address, listener.protocol) == (("[::]:8080",), listens)
     assert (listener.to, service.endpoints) == (service.name, (endpoint,))
-    assert bool(listener.request) == (protocol == "http1")
+    assert service.protocol == dials
+    assert [each.name for each in service.dial] == ["tls"] * to.startswith("https:")
+    assert bool(listener.request) == (listens == "detect")
 
 
 def test_without_an_admin_port_there_is_none() -> None:
@@ -42,8 +47,9 @@ def test_without_an_admin_port_there_is_none() -> None:
 @pytest.mark.parametrize(
     ("to", "wanted"),
     [
-        ("https://127.0.0.1:443", "TLS to the upstream needs a file"),
-        ("ftp://127.0.0.1:21", "expected http:// or tcp://, not ftp://"),
+        ("https://127.0.0.1:443", "expected a host name, which the certificate"),
+        ("https://unix:/run/app.sock", "expected a host name, which the certificate"),
+        ("ftp://127.0.0.1:21", "one of http://, h2c://, .*, tcp://; not ftp://"),
         ("http://127.0.0.1:80/api", "expected an address without a path"),
         ("127.0.0.1", "the port is missing"),
         ("127.0.0.1:0", "a port from 1 to 65535"),

@@ -40,7 +40,7 @@ services:
   app: {{endpoints: ["{origin}"]{service}}}
 """
 MORE = "more: {address: 127.0.0.1:4144, to: app}"
-OPAQUE = FILE.replace("request:", "protocol: tcp #")
+OPAQUE = FILE.replace("request:", "protocol: opaque #")
 
 
 @attrs.frozen
