@@ -1,12 +1,8 @@
 """One client's HTTP/1.1 connection, request after request.
 
-A session reads a head, runs the pipeline, writes
-the response, and ends the exchange, in one task and one cancel scope for the whole
-connection; the scope is replaced when an exchange was cancelled. Two rules:
-
-1. Every exchange that was begun is ended, once, whatever happened.
-2. Whatever was refused before its last byte was read is answered and then lingered
-   over, so that the answer is not lost to a reset (RFC 9112, 9.6).
+A session reads a head and serves it, in one task for the whole connection
+(``serving.py``). Whatever was refused before its last byte was read is answered and then
+lingered over, so that the answer is not lost to a reset (RFC 9112, 9.6).
 """
 
 from __future__ import annotations
@@ -14,38 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
 
 import trio
 
-from meshfilters.errors import (
-    BadRequest,
-    ClientGone,
-    Draining,
-    FilterFailed,
-    MeshError,
-    NoRoute,
-    Refused,
-)
-from meshfilters.exchange import Connection, Exchange, Limits, Outcome
-from meshfilters.message import EMPTY, Body, Headers, Request, Response
+from meshfilters.errors import BadRequest, Draining, MeshError
+from meshfilters.exchange import Connection, Exchange, Limits
+from meshfilters.message import EMPTY, Body, Response
 from meshfilters.stream import Stream
-from proxy.chain.pipeline import FORWARD, Blame, Pipeline
-from proxy.chain.side_tasks import SideTasks
 from proxy.codec import h1
-from proxy.config.model import Http as HttpLimits
 from proxy.downstream.body import RequestBody
-from proxy.downstream.overrun import Quiet, next_look, overrun
 from proxy.downstream.respond import error_response
 from proxy.downstream.response import ResponseWriter
-from proxy.transport.deadlines import Deadlines
+from proxy.downstream.serving import ENDED, FAREWELL, Server, Serving
 from proxy.transport.relay import Moved, relay
 
 LINGER = 2.0
 """Seconds a refused client is read from, so that it gets to see why (nginx: 5)."""
-
-FAREWELL = 5.0
-"""Seconds that writing an error may take."""
 
 MOMENT = 1.0
 """Seconds an idle client's next request is waited for while the proxy ends.
@@ -56,49 +36,27 @@ Closed at once, a connection would lose the request that is already on its way.
 TURN = 32
 """Requests in a row that may go by without a checkpoint."""
 
-UNNAMED = "one of the chain"
-"""The filter that is blamed when it can't be told which one it was."""
 
-ENDED = (trio.BrokenResourceError, trio.ClosedResourceError, ClientGone)
+class Session(Serving):
+    """One client's connection. ``early`` has been received of it already."""
 
+    _writer: ResponseWriter
+    _body: RequestBody | None
 
-class Server(Protocol):
-    """What a session needs of the listener it belongs to: ``serve.Http``."""
-
-    pipeline: Pipeline[Request, Response]
-    route: Callable[[h1.RequestHead], str | None]
-    limits: HttpLimits
-    deadlines: Deadlines
-    clock: Callable[[], float]
-    side_tasks: SideTasks
-    blame: Blame
-    refused: Callable[[MeshError], None]
-    is_draining: bool
-
-
-class Session:
-    """One client's connection; also the runtime of its exchanges."""
-
-    def __init__(self, server: Server, connection: Connection) -> None:
-        self.server = server
-        self.connection = connection
+    def __init__(
+        self, server: Server, connection: Connection, early: bytes = b""
+    ) -> None:
         self.stream: Stream = connection.stream
+        super().__init__(server, connection, ResponseWriter(self.stream, server.clock))
         self.reader = h1.Reader()
+        self.reader.feed(early)
         self.receive: Callable[[], Awaitable[bytes]] = getattr(
             self.stream, "receive_soon", self.stream.receive_some
         )
-        self.exchange: Exchange | None = None
-        self._writer = ResponseWriter(self.stream, server.clock)
-        self._timer = server.deadlines.timer(self._expire)
-        self._scope = trio.CancelScope()
-        # What the scope knows too, but asking it costs 0.5 µs.
-        self._is_cancelled = False
         self._cut: MeshError | None = None
         self._is_idle = True
         self._closes = False
         self._turns = TURN
-        self._request: Request | None = None
-        self._body: RequestBody | None = None
         self._moved = 0
 
     # The connection
@@ -211,15 +169,11 @@ class Session:
         self._closes = True
         self._cancel_scope()
 
-    def _cancel_scope(self) -> None:
-        self._is_cancelled = True
-        self._scope.cancel()
-
     # One exchange
 
     async def _serve_one(self, head: h1.RequestHead) -> None:
-        server, writer = self.server, self._writer
-        now = writer.touched = server.clock()
+        writer = self._writer
+        now = writer.touched = self.server.clock()
         writer.begin(head)
         # Behind a CONNECT that is refused may come what was meant for its tunnel.
         self._closes = not head.keeps_alive or head.method == b"CONNECT"
@@ -228,31 +182,11 @@ class Session:
             exchange.version = "1.0"
         else:
             exchange.informational = writer.inform
-        self.exchange = exchange
+        body = self._take(head)
         if getattr(self.stream, "has_hung_up", False):
+            self.exchange = exchange
             self._hang_up()
-        self._timer.set(now + server.limits.stall_timeout)
-        pipeline = server.pipeline
-        pipeline.active += 1
-        error: MeshError | None = None
-        try:
-            self._request = Request(
-                head.method, head.target, head.headers, "", exchange, self._take(head)
-            )
-            self._request.destination = self._destination(head)
-            await self._respond(await pipeline.service(self._request))
-        except MeshError as raised:
-            error = raised
-            if type(error) is FilterFailed and error.by in (None, FORWARD):
-                # It shows only when bytes are written: whose it was is not known.
-                server.blame(UNNAMED, error)
-        except Exception as raised:
-            # A body that a filter put in the place of another failed.
-            server.blame(exchange.owner or "body", raised)
-            error = FilterFailed(f"a body raised {type(raised).__name__}")
-        finally:
-            pipeline.leave()
-        await self._finish(error)
+        await self._serve_exchange(exchange, head, body)
 
     def _take(self, head: h1.RequestHead) -> Body:
         decoder = head.decoder
@@ -262,16 +196,6 @@ class Session:
         body = RequestBody(self, decoder, head.expects_continue, limit)
         self._body = body
         return body.whole() or body
-
-    def _destination(self, head: h1.RequestHead) -> str:
-        if head.method == b"CONNECT" and not self.server.limits.connect:
-            raise Refused("CONNECT is off on this listener", status=405)
-        if self._body is not None:
-            self._body.check_length()
-        destination = self.server.route(head)
-        if destination is None:
-            raise NoRoute(f"no service is named {head.host.decode('latin-1')}")
-        return destination
 
     async def _respond(self, response: Response) -> None:
         if response.upgrade is not None:
@@ -298,149 +222,56 @@ class Session:
         finally:
             self._writer.sent = moved.received
 
-    async def _finish(self, error: MeshError | None) -> None:
-        """Answer an error if no head is out yet, and end the exchange."""
-        exchange, body = self.exchange, self._body
-        assert exchange is not None
-        if exchange in self.server.side_tasks:
-            await self.server.side_tasks.join(exchange)
-        if error is not None:
-            await self._answer(error)
-        is_owed = body is not None and not body.discard()
-        has_answer = error is None or self._writer.status == error.status
-        self._end(error)
-        if is_owed:
-            self._closes = True
-            if has_answer:
-                # What the client does behind its answer is no part of the exchange.
-                self._timer.set(math.inf)
-                with suppress(*ENDED):
-                    await self._linger()
+    async def _settle(self, *, is_owed: bool, has_answer: bool) -> None:
+        self._closes = True
+        if has_answer:
+            # What the client does behind its answer is no part of the exchange.
+            self._timer.set(math.inf)
+            with suppress(*ENDED):
+                await self._linger()
 
-    async def _answer(self, error: MeshError) -> None:
-        writer = self._writer
-        # Nothing can follow half of a head, be it a response's or a 1xx's.
-        is_torn = writer.status is not None or writer.is_sending
-        if is_torn or isinstance(error, ClientGone):
-            # Behind a head there is no other way to say that the rest won't come.
-            self._closes = True
-            abort = getattr(self.stream, "abort", None)
-            if abort is not None:
-                abort()
-            else:
-                await self.stream.aclose()
-            return
+    async def _break_off(self, error: MeshError) -> None:
+        self._closes = True
+        abort = getattr(self.stream, "abort", None)
+        if abort is not None:
+            abort()
+        else:
+            await self.stream.aclose()
+
+    def _before_answer(self, error: MeshError) -> None:
         has_body_left = self._body is not None and not self._body.discard()
         self._closes = self._closes or error.closes or has_body_left
-        response = error_response(error, self._request)
-        with suppress(ClientGone), trio.move_on_after(FAREWELL):
-            await self._respond(response)
-            return
+
+    def _unanswered(self) -> None:
         self._closes = True
 
     def _end(self, error: MeshError | None) -> None:
-        exchange, body, writer = self.exchange, self._body, self._writer
-        assert exchange is not None
-        now = self.server.clock()
-        started, head_at = exchange.started, writer.head_at
-        for attempt in exchange.attempts:
-            if attempt.ended is None and attempt.give_up is not None:
-                self._give_up_attempt(attempt.give_up)
-        # An idle connection holds nothing of its last exchange.
-        self.exchange = self._request = self._body = None
-        exchange.end(
-            Outcome(
-                writer.status,
-                error,
-                body.received if body is not None else 0,
-                writer.sent,
-                None if head_at is None else head_at - started,
-                now - started,
-                len(exchange.attempts),
-                writer.trailers,
-                _grpc_status(writer.trailers),
-            )
-        )
-        writer.begin(None)
-
-    def _give_up_attempt(self, give_up: Callable[[], bool]) -> None:
-        if give_up():
-            dropped = FilterFailed("a response was dropped and its body not closed")
-            self.server.blame(UNNAMED, dropped)
+        super()._end(error)
+        self._writer.begin(None)
 
     # The client, for the request's body
 
     async def send_continue(self) -> None:
         await self._writer.send_continue()
 
-    def touch(self) -> None:
-        """A byte has moved."""
-        self._writer.touched = self.server.clock()
-
-    # The runtime of the exchange
-
-    def cancel(self, exchange: Exchange) -> None:
-        if exchange is self.exchange:
-            self._cancel_scope()
-
-    def rearm(self, exchange: Exchange) -> None:
-        limits, patience = exchange.limits, self.server.limits.stall_timeout
-        if exchange is not self.exchange:
-            return
-        if limits.idle >= patience and limits.request == math.inf:
-            return  # the timer looks sooner as it is
-        now, touched = self.server.clock(), self._writer.touched
-        self._timer.set(next_look(exchange, touched, now, patience))
-
-    def start_soon(
-        self, exchange: Exchange, task: Callable[[], Awaitable[None]]
-    ) -> None:
-        if exchange is not self.exchange:
-            raise RuntimeError("the exchange is over: nothing would end this task")
-        self.server.side_tasks.start(exchange, task)
-
-    def blame(self, owner: str, error: Exception) -> None:
-        self.server.blame(owner, error)
-
     # What ends an exchange, or the wait for one, from outside
 
-    def _hang_up(self) -> None:
-        # A client that closes its sending side has gone, as nginx, Envoy and Go take it.
-        if self.exchange is not None:
-            self.exchange.cancel(ClientGone())
-
     def _expire(self) -> None:
-        exchange = self.exchange
-        if exchange is None:
-            if self._is_idle:
-                self._give_up()
-            else:
-                self._cut = BadRequest("no whole head in time", status=408)
-                self._cancel_scope()
-            return
-        moved = getattr(self.stream, "moved", 0)
-        if moved != self._moved:
-            self._moved = moved
-            self.touch()
-        now, patience = self.server.clock(), self.server.limits.stall_timeout
-        quiet = Quiet(
-            now - self._writer.touched,
-            is_client_sending=self._body is not None and self._body.is_awaited,
-            is_client_taking=self._writer.is_sending,
-        )
-        error = overrun(exchange, quiet, now, patience)
-        if error is not None:
-            exchange.cancel(error)
+        if self.exchange is not None:
+            super()._expire()
+        elif self._is_idle:
+            self._give_up()
         else:
-            self._timer.set(next_look(exchange, self._writer.touched, now, patience))
+            self._cut = BadRequest("no whole head in time", status=408)
+            self._cancel_scope()
+
+    def _has_moved(self) -> bool:
+        moved = getattr(self.stream, "moved", 0)
+        if moved == self._moved:
+            return False
+        self._moved = moved
+        return True
 
     def __repr__(self) -> str:
         state = "active" if self.exchange is not None else "idle"
         return f"<Session {self.connection.client}: {state}>"
-
-
-def _grpc_status(trailers: Headers | None) -> int | None:
-    if trailers is None:
-        return None
-    told = trailers.index.get(b"grpc-status")
-    return int(told) if told is not None and told.isdigit() else None

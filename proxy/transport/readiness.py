@@ -11,6 +11,7 @@ cancellable trio tasks. The two rules:
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable
 
@@ -30,6 +31,10 @@ class Readiness(trio.abc.Instrument):
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watches: dict[int, Watch] = {}
+        self._soon: list[Callable[[], None]] = []
+        # Edge-triggered: it is written and never has to be read.
+        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._eventfd, select.EPOLLIN | select.EPOLLET)
 
     def watch(self, descriptor: int) -> Watch:
         """Register a non-blocking descriptor until the watch is closed."""
@@ -49,6 +54,25 @@ class Readiness(trio.abc.Instrument):
         finally:
             trio.lowlevel.remove_instrument(self)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once, behind the tasks that run in this turn of the loop.
+
+        What many tasks have to do together is so done once, for all of them, and without
+        a task. ``call`` must not raise; when it has woken a task it must ``nudge``.
+        """
+        self._soon.append(call)
+
+    def nudge(self) -> None:
+        """End the wait that is about to begin: trio has reckoned its length already."""
+        os.eventfd_write(self._eventfd, 1)
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Called by trio when the tasks of a turn have run."""
+        while self._soon:
+            calls, self._soon = self._soon, []
+            for call in calls:
+                call()
+
     def after_io_wait(self, timeout: float) -> None:
         """Called by trio when its wait is over: tasks woken here run in this turn.
 
@@ -63,6 +87,7 @@ class Readiness(trio.abc.Instrument):
     def close(self) -> None:
         """Close the epoll. The watched sockets are not closed."""
         self._epoll.close()
+        os.close(self._eventfd)
         self._watches.clear()
 
     def forget(self, watch: Watch) -> None:
@@ -78,23 +103,26 @@ class Watch:
     """One socket's readiness: at most one task waits to read, and one to write."""
 
     __slots__ = (
-        "_readiness",
         "descriptor",
         "has_hung_up",
         "on_hangup",
+        "on_writable",
         "readable",
         "reader",
+        "readiness",
         "writer",
     )
 
     def __init__(self, readiness: Readiness, descriptor: int) -> None:
-        self._readiness = readiness
+        self.readiness = readiness
         self.descriptor = descriptor
         self.readable = True
         self.has_hung_up = False
         """The peer has sent its last byte, or the connection broke."""
         self.on_hangup: Callable[[], None] | None = None
         """Called once, when that is seen; bytes may be left to read."""
+        self.on_writable: Callable[[], None] | None = None
+        """Called once at the next edge that says there is room; must not raise."""
         self.reader: trio.lowlevel.Task | None = None
         self.writer: trio.lowlevel.Task | None = None
 
@@ -111,6 +139,9 @@ class Watch:
             if task is not None:
                 self.writer = None
                 trio.lowlevel.reschedule(task)
+            if self.on_writable is not None:
+                call, self.on_writable = self.on_writable, None
+                call()
         if events & _HANGUP and not self.has_hung_up:
             self.has_hung_up = True
             if self.on_hangup is not None:
@@ -132,8 +163,8 @@ class Watch:
 
     def close(self) -> None:
         """Stop watching, before the socket is closed. Waiting tasks are told. Idempotent."""
-        self._readiness.forget(self)
-        self.on_hangup = None
+        self.readiness.forget(self)
+        self.on_hangup = self.on_writable = None
         self.readable = True  # a read must find it closed, not wait for an edge
         for task in (self.reader, self.writer):
             if task is not None:

@@ -59,6 +59,13 @@ class SoonStream(Stream, Protocol):
 
     async def send_soon(self, data: bytes) -> None: ...
 
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Send what the kernel takes without waiting; how many bytes that were.
+
+        What is left must be what is sent next. Raises as ``send_all`` does.
+        """
+        ...
+
     def close(self) -> None:
         """Close at once, without waiting; a waiting task gets ClosedResourceError."""
         ...
@@ -161,6 +168,15 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise self._broken(error) from error
         if sent != len(data):
             await self._send_rest(memoryview(data)[sent:])
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Send what the kernel takes without waiting; how many bytes that were."""
+        try:
+            return self._send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._broken(error) from error
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._is_sending:

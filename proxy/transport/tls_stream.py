@@ -169,6 +169,25 @@ class TlsStream(trio.abc.HalfCloseableStream):
         finally:
             self._is_sending = False
 
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Send what the kernel takes without waiting; how many bytes that were.
+
+        A record that is half out is finished by sending the rest, whatever follows it.
+        """
+        if self._is_sending:
+            raise trio.BusyResourceError("another task is sending")
+        if self._descriptor() < 0 or self._is_ended:
+            raise trio.ClosedResourceError("this stream was closed")
+        sent = 0
+        while sent < len(data):
+            try:
+                sent += self._write(memoryview(data)[sent:] if sent else data)
+            except (SSL.WantWriteError, SSL.WantReadError):
+                break
+            except SSL.Error as error:
+                raise _broken(error) from error
+        return sent
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._is_sending:
             raise trio.BusyResourceError("another task is sending")
