@@ -40,6 +40,8 @@ class MeshError(Exception):
         """Whether it happened on a pooled connection, before any byte of the answer."""
         self.by: str | None = None
         """The filter that raised it, filled in by the runtime."""
+        self.reset: int | None = None
+        """What an upstream's HTTP/2 stream was reset with: the client's will be, too."""
 
     default_status: ClassVar[int] = 500
 

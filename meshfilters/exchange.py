@@ -55,6 +55,9 @@ class Endpoint:
     """``10.0.0.7:8080``, ``[::1]:8080`` or ``unix:/run/app.sock``: never a host name."""
     host: str = ""
     """The name that was resolved to the address, if it was one."""
+    alpn: tuple[str, ...] | None = None
+    """What the connection is for, in ALPN's names: what a dial filter that speaks TLS has
+    to offer instead of its own list. Empty for bytes that are no HTTP."""
 
 
 @attrs.define(eq=False)
@@ -76,6 +79,8 @@ class Attempt:
     ended: float | None = None
     status: int | None = None
     error: MeshError | None = None
+    grpc_status: int | None = None
+    """Noted by who drops its response to try again; the last one's is the exchange's."""
     give_up: Callable[[], bool] | None = None
     """The runtime's: close what is left of it; True if anything was."""
 

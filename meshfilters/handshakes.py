@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 from attrs.validators import deep_iterable, matches_re
@@ -19,9 +19,9 @@ from meshfilters.env import Env
 from meshfilters.stream import HandshakeBroken
 
 if TYPE_CHECKING:
-    from OpenSSL import SSL
-
     from meshfilters.certificates import Material, Watched
+
+T = TypeVar("T")
 
 
 class _HasCertificate(Protocol):
@@ -69,8 +69,8 @@ def watch(
     certificate: Path | None,
     key: Path | None,
     roots: Path | None,
-    make: Callable[[Material], SSL.Context],
-) -> Watched[SSL.Context]:
+    make: Callable[[Material], T],
+) -> Watched[T]:
     """Load the files now, and again whenever they change while the filter lives."""
     from meshfilters.certificates import Files, Watched
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,21 @@ def _check_host(settings: TlsDial, attribute: object, name: str | None) -> None:
         raise ValueError(f"{name!r} is no DNS name")
 
 
+class Contexts:
+    """Contexts that differ in what they offer by ALPN alone, made as they are needed."""
+
+    def __init__(self, make: Callable[[tuple[str, ...]], SSL.Context]) -> None:
+        self._make = make
+        self._made: dict[tuple[str, ...], SSL.Context] = {}
+
+    def offering(self, alpn: tuple[str, ...]) -> SSL.Context:
+        """The context that offers these."""
+        context = self._made.get(alpn)
+        if context is None:
+            context = self._made[alpn] = self._make(alpn)
+        return context
+
+
 @attrs.frozen
 class TlsDial:
     """Speak TLS to the upstream, and only to one that proves the wanted name.
@@ -71,10 +86,14 @@ class TlsDial:
     def build(self, env: Env) -> DialFilter:
         from meshfilters import openssl
 
-        def make(material: Material) -> SSL.Context:
-            return openssl.client_context(
-                material, minimum=self.minimum_version, alpn=self.alpn
+        def make(material: Material) -> Contexts:
+            contexts = Contexts(
+                lambda alpn: openssl.client_context(
+                    material, minimum=self.minimum_version, alpn=alpn
+                )
             )
+            contexts.offering(self.alpn)  # files that are wrong show here
+            return contexts
 
         counter = handshakes(env)
         watched = watch(env, self.certificate, self.key, self.roots, make)
@@ -85,7 +104,9 @@ class TlsDial:
             plain = await inner(endpoint)
             try:
                 with trio.fail_after(self.handshake):
-                    stream = await self._secure(plain, endpoint, watched.value)
+                    stream = await self._secure(
+                        plain, endpoint, watched.value.offering(self._offer(endpoint))
+                    )
             except BaseException as error:
                 await plain.aclose()
                 if isinstance(error, trio.TooSlowError | trio.BrokenResourceError):
@@ -97,6 +118,12 @@ class TlsDial:
             return stream
 
         return tls
+
+    def _offer(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """What to offer: of the filter's own list, what the connection is for."""
+        if endpoint.alpn is None:
+            return self.alpn
+        return tuple(each for each in self.alpn if each in endpoint.alpn)
 
     async def _secure(
         self, plain: Stream, endpoint: Endpoint, context: SSL.Context

@@ -16,10 +16,11 @@ from meshfilters.exchange import Connection
 from meshfilters.message import Request, Response
 from proxy.chain.pipeline import Blame, Pipeline
 from proxy.chain.side_tasks import SideTasks
-from proxy.codec.h1 import RequestHead
 from proxy.config.model import Http as HttpLimits
+from proxy.config.model import Http2
 from proxy.downstream.listen import Listener
 from proxy.downstream.serve import Http
+from proxy.downstream.serving import Head
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream
@@ -42,6 +43,7 @@ async def serve_admin(
                 Pipeline[Request, Response]([], service),
                 _route,
                 LIMITS,
+                Http2(),
                 deadlines,
                 SideTasks(nursery, blame),
                 blame,
@@ -59,7 +61,7 @@ async def _serve(http: Http, stream: SocketStream, client: str, server: str) -> 
     await http(Connection(stream, client, ADMIN, "inbound", server))
 
 
-def _route(head: RequestHead) -> str:
+def _route(head: Head) -> str:
     return ADMIN
 
 

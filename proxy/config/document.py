@@ -121,6 +121,11 @@ class Document:
     def _unreadable(self, error: yaml.YAMLError) -> None:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if (
+            "nesting depth" in reason
+        ):  # newer versions of libyaml have a bound of their own
+            self._add(0, (), "", TOO_DEEP)
+            return
         self._add(mark.line + 1 if mark else 0, (), "", f"not YAML: {reason}")
 
     def _value(

@@ -1,28 +1,43 @@
-"""The joint between the levels: one HTTP/1.1 connection in, many requests out."""
+"""The joint between the levels: one HTTP connection in, many requests out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from meshfilters.errors import MeshError
 from meshfilters.exchange import Connection
 from meshfilters.message import Request, Response
 from proxy.chain.pipeline import Blame, Pipeline
 from proxy.chain.side_tasks import SideTasks
-from proxy.codec import h1
 from proxy.config.model import Http as HttpLimits
+from proxy.config.model import Http2
+from proxy.downstream.serving import Head
 from proxy.downstream.session import Session
 from proxy.transport.deadlines import Deadlines
 
+if TYPE_CHECKING:
+    from proxy.downstream.multiplexed import ServerConnection
+
+
+class Client(Protocol):
+    """One connection, as far as its end goes."""
+
+    @property
+    def is_busy(self) -> bool: ...
+
+    def drain(self) -> None: ...
+
 
 class Http:
-    """A connection service: serves HTTP/1.1 on each connection with one pipeline."""
+    """A connection service: serves HTTP on each connection with one pipeline."""
 
     def __init__(
         self,
         pipeline: Pipeline[Request, Response],
-        route: Callable[[h1.RequestHead], str | None],
+        route: Callable[[Head], str | None],
         limits: HttpLimits,
+        http2: Http2,
         deadlines: Deadlines,
         side_tasks: SideTasks,
         blame: Blame,
@@ -33,6 +48,7 @@ class Http:
         self.route = route
         """The service a request goes to by its head; None when there is none."""
         self.limits = limits
+        self.http2 = http2
         self.deadlines = deadlines
         self.clock = deadlines.clock
         self.side_tasks = side_tasks
@@ -40,17 +56,30 @@ class Http:
         self.refused = refused
         """Told of each request that was refused before it became an exchange."""
         self.is_draining = False
-        self.sessions: set[Session] = set()
+        self.sessions: set[Client] = set()
         self._connections = 0
         self._is_retired = False
 
-    async def __call__(self, connection: Connection, /) -> None:
-        session = Session(self, connection)
+    async def __call__(
+        self, connection: Connection, /, early: bytes = b"", *, is_http2: bool = False
+    ) -> None:
+        """Serve a connection to its end; ``early`` has been received of it already."""
+        session = self._session(connection, early, is_http2=is_http2)
         self.sessions.add(session)
         try:
             await session.run()
         finally:
             self.sessions.discard(session)
+
+    def _session(
+        self, connection: Connection, early: bytes, *, is_http2: bool
+    ) -> Session | ServerConnection:
+        if not is_http2:
+            return Session(self, connection, early)
+        # HTTP/2 costs memory that only a worker which speaks it pays.
+        from proxy.downstream.multiplexed import ServerConnection
+
+        return ServerConnection(self, connection, early)
 
     def drain(self) -> None:
         """Tell clients to close behind their next response; close what stays idle."""
@@ -76,5 +105,5 @@ class Http:
             self.pipeline.retire()
 
     def __repr__(self) -> str:
-        busy = sum(session.exchange is not None for session in self.sessions)
+        busy = sum(session.is_busy for session in self.sessions)
         return f"<Http {busy} active {len(self.sessions) - busy} idle>"

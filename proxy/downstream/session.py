@@ -159,6 +159,11 @@ class Session(Serving):
             while await self.receive():
                 pass
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an exchange is under way."""
+        return self.exchange is not None
+
     def drain(self) -> None:
         """Close in a moment if idle; otherwise behind the exchange under way."""
         if self._is_idle and self.exchange is None:

@@ -130,7 +130,10 @@ class UpstreamConnection:
         if b"host" not in headers.index:
             # HTTP/1.0 may lack one; HTTP/1.1 must not (RFC 9112, 3.2). As nginx names it.
             headers = headers.copy()
-            headers.add(b"Host", _host_of(attempt.endpoint))
+            headers.add(b"Host", host_of(attempt.endpoint))
+        if b"te" in headers.index:  # of HTTP/2, where it is end to end
+            headers = headers.copy()
+            headers.remove(b"te")
         try:
             head = h1.write_request(
                 request.method, request.target, headers, body.length
@@ -370,7 +373,7 @@ class UpstreamConnection:
         return f"<UpstreamConnection {state}>"
 
 
-def _host_of(endpoint: Endpoint) -> bytes:
+def host_of(endpoint: Endpoint) -> bytes:
     address = endpoint.address
     if address.startswith("unix:"):
         return b"localhost"

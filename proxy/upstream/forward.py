@@ -12,16 +12,18 @@ from meshfilters.errors import AttemptTimeout, MeshError, NoRoute, UpstreamError
 from meshfilters.exchange import Attempt
 from meshfilters.message import Buffered, Request, Response
 from proxy.chain.pipeline import FORWARD
-from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.pool import Pool
+from proxy.upstream.pool import Connection, Pool
 from proxy.upstream.service import Service
+
+REPEATS = 2
+"""Times that a request whose connection ended, and not it, is sent again."""
 
 
 class Forward:
     """Sends each request to one endpoint of its destination, once.
 
-    Only a request that raced the closing of a pooled connection is sent a second
-    time, on a new one: when nothing of it was taken, or it is safe to repeat.
+    Only a request that raced the end of a connection is sent again, on another: when
+    nothing of it was taken (a GOAWAY or REFUSED_STREAM says so), or it is safe to repeat.
     """
 
     def __init__(
@@ -47,15 +49,17 @@ class Forward:
                 headers.copy() if exchange.is_watched else headers,
             )
             exchange.begin(attempt)
-            connection = pool.take()
-            if connection is not None:
-                attempt.reused = True
+            connection = pool.take(request)
+            attempt.reused = connection is not None
+            for _ in range(REPEATS):
+                connection = connection or await self._open(pool, request, attempt)
                 try:
                     return await connection.ask(request, attempt)
                 except UpstreamError as error:
                     if not _may_repeat(error, request):
                         raise
-            attempt.reused = False
+                attempt.reused = False
+                connection = None
             connection = await self._open(pool, request, attempt)
             return await connection.ask(request, attempt)
         except MeshError as error:
@@ -68,16 +72,14 @@ class Forward:
                 attempt.ended = self._clock()
             exchange.spent += time.perf_counter() - begun
 
-    async def _open(
-        self, pool: Pool, request: Request, attempt: Attempt
-    ) -> UpstreamConnection:
+    async def _open(self, pool: Pool, request: Request, attempt: Attempt) -> Connection:
         limit = request.exchange.limits.attempt
         if limit == math.inf:
-            return await pool.open()
+            return await pool.open(request)
         # Once a connection, not once a request.
         left = attempt.started + limit - self._clock()
         with trio.move_on_after(max(0.0, left)):
-            return await pool.open()
+            return await pool.open(request)
         pool.punish()
         raise AttemptTimeout(f"not connected within {limit:g} s")
 

@@ -1,22 +1,46 @@
 """The connections to one endpoint: those in use, and the unused ones worth keeping.
 
-The policy is synchronous; whoever calls does the awaiting. Taken last in, first out,
-so that what is not needed grows old and is closed.
+HTTP/1.1 connections are taken last in, first out, so that what is not needed grows old
+and is closed; HTTP/2 ones are shared (``shared.py``). Which of the two a request is sent
+on: what the service's ``protocol`` says; if that is ``auto``, what ALPN agreed on where
+there is TLS, and otherwise what the client speaks. An endpoint without TLS that turns out
+to know no HTTP/2 is spoken to in HTTP/1.1 from then on.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import attrs
 
 from meshfilters.exchange import Endpoint
+from meshfilters.message import Request
 from meshfilters.stream import Stream
 from proxy.chain.side_tasks import SideTasks
+from proxy.codec.orig_proto import MESH
+from proxy.config.model import Http2, ServiceProtocol
 from proxy.transport.deadlines import Deadlines
 from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.multiplexed import ClientConnection
+from proxy.upstream.shared import Shared
+from proxy.upstream.websocket import is_websocket
 
 PENALTY, LONGEST_PENALTY = 0.1, 10.0
 """Seconds an endpoint that refused is passed over; doubled up to the longest."""
+
+HTTP1_FOR = 60.0
+"""Seconds after which an endpoint that knew no HTTP/2 is tried with it again."""
+
+HTTP2 = (MESH, "h2")
+HTTP1 = ("http/1.1",)
+"""What ALPN calls them."""
+
+Speaks = Literal["http1", "http2", "unknown"]
+
+
+Connection = UpstreamConnection | ClientConnection
 
 
 class Pool:
@@ -31,6 +55,8 @@ class Pool:
         *,
         size: int,
         idle: float,
+        protocol: ServiceProtocol = "auto",
+        http2: Http2 | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.active = 0
@@ -45,6 +71,14 @@ class Pool:
         self._idle_limit = idle
         self._idle: deque[UpstreamConnection] = deque()
         self._timer = deadlines.timer(self._close_old)
+        self._protocol = protocol
+        self._http2 = http2 or Http2()
+        self._shared = Shared(endpoint.address)
+        self._alpn: str | None = None
+        """What TLS agreed on at the last dial; empty without TLS, None before any."""
+        self._is_proven = False
+        """Whether the endpoint has spoken HTTP/2 without TLS."""
+        self._http1_until = 0.0
         self._is_closed = False
         self._penalty = 0.0
         self._down_until = 0.0
@@ -54,8 +88,15 @@ class Pool:
         """Whether it refused a moment ago, and another endpoint had better be tried."""
         return self._penalty > 0 and self._deadlines.clock() < self._down_until
 
-    def take(self) -> UpstreamConnection | None:
-        """An unused connection that is still good, now in use; None if there is none."""
+    def take(self, request: Request) -> Connection | None:
+        """A connection that is open and good, now in use; None if there is none."""
+        speaks = self._speaks(request)
+        if speaks == "http2":
+            shared = self._shared.take()
+            if shared is not None:
+                self.active += 1
+                self.reused += 1
+            return shared
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable:
@@ -66,18 +107,92 @@ class Pool:
             connection.close()
         return None
 
-    async def open(self) -> UpstreamConnection:
-        """A new connection, in use. Raises UpstreamError; nothing was sent then."""
-        stream = await self.open_stream()
+    def _speaks(self, request: Request) -> Speaks:
+        if self._protocol != "auto":
+            return "http1" if self._protocol == "http1" else "http2"
+        if self._alpn is None:
+            return "unknown"
+        is_http1_only = (
+            b"upgrade" in request.headers.index or request.method == b"CONNECT"
+        )
+        if self._alpn in HTTP2:
+            if is_http1_only and not self._takes_websocket(request):
+                return "http1"
+            return "http2"
+        if self._alpn or request.exchange.version != "2" or is_http1_only:
+            return "http1"
+        return "http1" if self._deadlines.clock() < self._http1_until else "http2"
+
+    def _takes_websocket(self, request: Request) -> bool:
+        """Whether it is a WebSocket, and goes over HTTP/2 (between sidecars it does not)."""
+        if self._alpn == MESH or not is_websocket(request):
+            return False
+        shared = self._shared.take()
+        return shared is not None and shared.takes_websockets
+
+    async def open(self, request: Request) -> Connection:
+        """A connection for a request, in use. Raises MeshError; nothing was sent then."""
+        while True:
+            speaks = self._speaks(request)
+            if speaks == "http1":
+                endpoint = attrs.evolve(self.endpoint, alpn=HTTP1)
+                return self._http1(await self.open_stream(endpoint))
+            shared = self._shared.take()
+            if shared is not None:
+                self.active += 1
+                return shared
+            opened = await self._shared.opened(lambda: self._open_one(request))
+            if opened is not None:
+                return opened
+
+    async def _open_one(self, request: Request) -> Connection | None:
+        """A new connection, of the protocol that the endpoint turns out to speak."""
+        endpoint = self.endpoint
+        if self._protocol != "auto":
+            endpoint = attrs.evolve(endpoint, alpn=HTTP2)
+        stream = await self.open_stream(endpoint)
+        if self._protocol == "auto":
+            tls = stream.tls
+            self._alpn = "" if tls is None else tls.alpn or HTTP1[0]
+            if self._speaks(request) == "http1":
+                if not self._alpn or self._alpn in HTTP1:
+                    return self._http1(stream)
+                # The protocol is known now, and is not the one for this request.
+                self._share(stream)
+                self.active -= 1
+                return None
+        connection = self._share(stream)
+        if self._protocol == "auto" and not self._alpn and not self._is_proven:
+            self._is_proven = await connection.ready()
+            if not self._is_proven:
+                self._http1_until = self._deadlines.clock() + HTTP1_FOR
+                self.active -= 1
+                return None
+        return connection
+
+    def _http1(self, stream: Stream) -> UpstreamConnection:
         return UpstreamConnection(
             stream, self._deadlines, self._side_tasks, self._release
         )
 
-    async def open_stream(self) -> Stream:
-        """A new stream, in use until ``leave``. Raises UpstreamError."""
+    def _share(self, stream: Stream) -> ClientConnection:
+        connection = ClientConnection(
+            stream, self._deadlines, self._side_tasks, self._http2, self
+        )
+        self._side_tasks.start_soon(connection.run)
+        if self._is_closed:
+            connection.retire()
+        self._shared.add(connection)
+        return connection
+
+    async def open_stream(self, endpoint: Endpoint | None = None) -> Stream:
+        """A new stream, in use until ``leave``. Raises UpstreamError.
+
+        Without an ``endpoint`` it is for bytes that are no HTTP.
+        """
         self.active += 1
         try:
-            stream = await self._dial(self.endpoint)
+            stream = await self._dial(endpoint or attrs.evolve(self.endpoint, alpn=()))
         except BaseException as error:
             self.active -= 1
             if isinstance(error, Exception):
@@ -86,6 +201,21 @@ class Pool:
         self._penalty = 0.0
         self.opened += 1
         return stream
+
+    # What a shared connection tells
+
+    def release(self, connection: ClientConnection) -> None:
+        """One exchange less is under way on it."""
+        self.active -= 1
+        self._shared.wake()
+
+    def forget(self, connection: ClientConnection) -> None:
+        """It takes no more exchanges."""
+        self._shared.forget(connection)
+
+    def has_room(self, connection: ClientConnection) -> None:
+        """It may take more exchanges than before."""
+        self._shared.wake()
 
     def leave(self) -> None:
         """A stream of ``open_stream`` is done with."""
@@ -98,6 +228,7 @@ class Pool:
         while self._idle:
             self.active += 1
             self._idle.pop().close()
+        self._shared.close()
 
     def _release(self, connection: UpstreamConnection, is_usable: bool) -> None:
         self.active -= 1
@@ -134,6 +265,7 @@ class Pool:
             "endpoint": self.endpoint.address,
             "active": self.active,
             "idle": len(self._idle),
+            "http2": self._shared.statistics(),
             "opened": self.opened,
             "reused": self.reused,
             "failed": self.failed,

@@ -157,6 +157,8 @@ class Service:
             self._side_tasks,
             size=self.settings.pool_size,
             idle=self.settings.pool_idle,
+            protocol=self.settings.protocol,
+            http2=self.settings.http2,
         )
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from proxy.codec.h1.grammar import CODINGS, DECIMAL, FIELD, SPLIT
 from proxy.codec.h1.wire import HeadLimits, WireError
+from proxy.codec.orig_proto import ORIG_PROTO
 
 Fields = list[tuple[bytes, bytes]]
 Index = dict[bytes, bytes]
@@ -24,9 +25,11 @@ HOP_BY_HOP = frozenset(
         b"http2-settings",
         b"proxy-authenticate",
         b"proxy-authorization",
+        ORIG_PROTO,
     }
 )
-"""Fields of one connection (RFC 9110, 7.6.1); h2c's settings go with its Upgrade."""
+"""Fields of one connection (RFC 9110, 7.6.1); h2c's settings go with its Upgrade, and
+what our sidecars tell each other over HTTP/2 is nobody's to say in HTTP/1.1."""
 
 NEVER_NAMED = frozenset(
     {b"", b"upgrade", b"host", b"content-length", b"cookie", b"authorization"}

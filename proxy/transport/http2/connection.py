@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -57,8 +58,11 @@ class Multiplexed:
         self._timer = deadlines.timer(self._look)
         self._heard = self.clock()
         self._is_asked = False
+        self._reading = trio.CancelScope()
+        self._is_finishing = False
         self.is_over = False
         """Whether nothing more can be received; every stream is closed."""
+        codec.start()
 
     # Running
 
@@ -67,8 +71,6 @@ class Multiplexed:
 
         ``early`` has been received already. The stream is left to be closed.
         """
-        codec = self.codec
-        codec.start()
         self.wake()
         self._watch_time()
         try:
@@ -83,22 +85,35 @@ class Multiplexed:
             self._timer.close()
             self._end_all()
 
-    async def _read(self, data: bytes) -> None:
+    def finish(self) -> None:
+        """Read no more: send what is queued, and be over."""
+        self._is_finishing = True
+        self._reading.cancel()
+
+    async def _read(self, early: bytes) -> None:
+        with suppress(*ENDED):
+            with self._reading:
+                await self._read_on(early)
+            if self._is_finishing or self.codec.is_over:
+                await self._say_farewell()
+
+    async def _read_on(self, data: bytes) -> None:
         codec, receive, clock = self.codec, self._receive, self.clock
-        try:
-            while True:
-                if data:
-                    codec.receive(data)
-                    self.wake()
-                    if codec.is_over:
-                        await self._say_farewell()
-                        return
-                data = await receive()
-                if not data:
+        if not data:
+            data = await receive()
+            if not data or not self.on_first(data):
+                return
+            self._heard = clock()
+        while not codec.is_over:
+            if data:
+                codec.receive(data)
+                self.wake()
+                if codec.is_over:
                     return
-                self._heard = clock()
-        except ENDED:
-            pass
+            data = await receive()
+            if not data:
+                return
+            self._heard = clock()
 
     async def _say_farewell(self) -> None:
         """Send the last words, and read until the peer has taken them and left."""
@@ -152,6 +167,10 @@ class Multiplexed:
 
     def on_silence(self) -> None:
         """The peer has not answered a PING in time, and is given up."""
+
+    def on_first(self, data: bytes) -> bool:
+        """The peer's first bytes have come; False if it speaks something else."""
+        return True
 
     # What the codec tells
 

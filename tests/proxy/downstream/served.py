@@ -21,6 +21,7 @@ from proxy.chain.pipeline import Blame, Pipeline, Running, Tally, request_pipeli
 from proxy.chain.side_tasks import SideTasks
 from proxy.codec.h1 import RequestHead
 from proxy.config.model import Http as HttpLimits
+from proxy.config.model import Http2
 from proxy.config.model import Placed
 from proxy.downstream.serve import Http
 from proxy.transport.deadlines import Deadlines
@@ -127,6 +128,7 @@ class Served:
             self.pipeline,
             route,
             limits or HttpLimits(),
+            Http2(),
             deadlines,
             self.side_tasks,
             self.blame,

@@ -90,6 +90,17 @@ class Bench:
         return Attempt(1, ENDPOINT, trio.current_time(), request.headers)
 
 
+def plain(version: str = "1.1", *fields: tuple[bytes, bytes]) -> Request:
+    """A request that has no exchange to speak of: for what a pool has to know of it."""
+    connection = Connection(stream_pair()[0], "192.0.2.1:1", "web", "inbound")
+    exchange = Exchange(connection, 0.0, Limits(), Runtime())
+    exchange.version = version
+    return Request(b"GET", b"/", Headers(fields), "api", exchange)
+
+
+PLAIN = plain()
+
+
 @asynccontextmanager
 async def upstream() -> AsyncIterator[Bench]:
     async with trio.open_nursery() as nursery:

@@ -9,12 +9,12 @@ import trio.testing
 from meshfilters.errors import ConnectFailed
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import LONGEST_PENALTY, PENALTY, Pool
-from tests.proxy.upstream.bench import Bench
+from tests.proxy.upstream.bench import PLAIN, Bench
 
 
 async def opened(pool: Pool, count: int) -> list[UpstreamConnection]:
     """Connections that have served and are unused, in the order they came back."""
-    connections = [await pool.open() for _ in range(count)]
+    connections = [await pool.open(PLAIN) for _ in range(count)]
     for each in connections:
         each.stream.watch.readable = False  # type: ignore[attr-defined]  # as behind a response
         pool._release(each, True)
@@ -30,9 +30,9 @@ async def test_the_last_one_back_is_lent_first(bench: Bench, clock: object) -> N
     one, other = await opened(pool, 2)
     assert state(pool) == "0 active 2 idle"
 
-    assert pool.take() is other
-    assert pool.take() is one
-    assert pool.take() is None
+    assert pool.take(PLAIN) is other
+    assert pool.take(PLAIN) is one
+    assert pool.take(PLAIN) is None
     assert state(pool) == "2 active 0 idle"
     assert (pool.opened, pool.reused) == (2, 2)
 
@@ -46,7 +46,7 @@ async def test_a_connection_the_peer_has_closed_is_not_lent(
     bench.peers[1].close()
     await trio.testing.wait_all_tasks_blocked()
 
-    assert pool.take() is one
+    assert pool.take(PLAIN) is one
     assert repr(other) == "<UpstreamConnection closed>"
     assert state(pool) == "1 active 0 idle"
 
@@ -60,7 +60,7 @@ async def test_nor_is_one_with_bytes_nobody_asked_for(
     await bench.peers[0].send_soon(b"HTTP/1.1 408 Too late\r\n\r\n")
     await trio.testing.wait_all_tasks_blocked()
 
-    assert pool.take() is None
+    assert pool.take(PLAIN) is None
     assert state(pool) == "0 active 0 idle"
 
 
@@ -95,7 +95,7 @@ async def test_an_endpoint_that_refuses_is_down_for_longer_each_time(
     for _ in range(9):
         bench.refusals.append(ConnectFailed())
         with pytest.raises(ConnectFailed):
-            await pool.open()
+            await pool.open(PLAIN)
         assert pool.is_down
         begun = trio.current_time()
         downs.append(round(pool._down_until - begun, 3))
@@ -114,7 +114,7 @@ async def test_one_outage_counts_once_however_many_it_refuses(
     for _ in range(50):
         bench.refusals.append(ConnectFailed())
         with pytest.raises(ConnectFailed):
-            await pool.open()
+            await pool.open(PLAIN)
 
     await trio.sleep(PENALTY)
 
@@ -126,9 +126,9 @@ async def test_a_connection_ends_the_penalty(bench: Bench, clock: object) -> Non
     pool = bench.pool()
     bench.refusals.append(ConnectFailed())
     with pytest.raises(ConnectFailed):
-        await pool.open()
+        await pool.open(PLAIN)
 
-    await pool.open()
+    await pool.open(PLAIN)
 
     assert not pool.is_down
     assert state(pool) == "1 active 0 idle"
@@ -147,7 +147,7 @@ async def test_a_stream_is_in_use_until_it_is_left(bench: Bench, clock: object) 
 async def test_a_closed_pool_keeps_nothing(bench: Bench, clock: object) -> None:
     pool = bench.pool()
     await opened(pool, 2)
-    busy = pool.take()
+    busy = pool.take(PLAIN)
     assert busy is not None
 
     pool.close()
@@ -166,6 +166,7 @@ async def test_statistics_say_it_all(bench: Bench, clock: object) -> None:
         "endpoint": "198.51.100.1:80",
         "active": 0,
         "idle": 1,
+        "http2": {"connections": 0, "streams": 0, "waiting": 0},
         "opened": 1,
         "reused": 0,
         "failed": 0,

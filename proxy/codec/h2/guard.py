@@ -1,0 +1,199 @@
+"""What a peer's frames may cost, counted before anything is decoded.
+
+Libraries keep the protocol; that a peer keeps it to no purpose is for us to notice. Each
+bound names the attack and its precedent. A frame is known by its first nine bytes, so
+that counting costs next to nothing, wherever reads cut it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from proxy.codec.h2.codec import (
+    ENHANCE_YOUR_CALM,
+    FRAME_SIZE_ERROR,
+    PREFACE,
+    Role,
+    Settings,
+)
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
+PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
+"""Frame types (RFC 9113, 6)."""
+
+END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
+
+CONTINUATIONS = 8
+"""Frames behind one HEADERS (VU#421644; nghttp2: 8)."""
+
+EMPTY = 1
+"""Empty frames in a row that end nothing (CVE-2019-9518; Envoy: 1)."""
+
+PRIORITIES = 100
+"""PRIORITY frames, so many for each stream and one (CVE-2019-9513; Envoy: 100)."""
+
+WINDOW_UPDATES, FOR_STREAM, FOR_DATA = 5, 2, 20
+"""WINDOW_UPDATE frames at first, and more for each stream and DATA frame that we sent
+(Envoy: 5 + 2 × (streams + 10 × DATA))."""
+
+ENTRIES = 32
+"""Settings in one frame (nghttp2: 32)."""
+
+BURST, RATE = 200, 20.0
+"""PING and SETTINGS frames at once, and a second (CVE-2019-9512, 9515). Each DATA and
+HEADERS frame allows one more: gRPC measures the bandwidth with a PING behind data."""
+
+RESETS, RESET_RATE = 500, 100.0
+"""RST_STREAM frames at once, and a second: behind what the session makes of them."""
+
+
+class Guard:
+    """Counts one connection's incoming frames."""
+
+    __slots__ = (
+        "_block",
+        "_clock",
+        "_continuations",
+        "_controls",
+        "_controls_at",
+        "_empty",
+        "_head",
+        "_max_block",
+        "_max_frame",
+        "_preface",
+        "_priorities",
+        "_resets",
+        "_resets_at",
+        "_skip",
+        "_streams",
+        "_windows",
+        "code",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        role: Role,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sent = 0
+        """DATA frames that we have sent, about: the codec counts them here."""
+        self.code = ENHANCE_YOUR_CALM
+        """What a breach is told with."""
+        self._max_frame = settings.max_frame
+        self._max_block = settings.max_header_list
+        self._clock = clock
+        self._preface = len(PREFACE) if role == "server" else 0
+        self._head = b""
+        self._skip = 0
+        self._streams = 0
+        self._block = 0
+        self._continuations = 0
+        self._empty = 0
+        self._priorities = 0
+        self._windows = 0
+        self._controls, self._controls_at = float(BURST), clock()
+        self._resets, self._resets_at = float(RESETS), self._controls_at
+
+    def check(self, data: bytes) -> str:
+        """Count the frames in ``data``; what is too much of them, or nothing."""
+        if self._preface:
+            skipped = min(self._preface, len(data))
+            self._preface -= skipped
+            data = data[skipped:]
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        position, end = self._skip, len(data)
+        while position + 9 <= end:
+            length = int.from_bytes(data[position : position + 3], "big")
+            kind, flags = data[position + 3], data[position + 4]
+            if length > self._max_frame:
+                self.code = FRAME_SIZE_ERROR
+                return "a frame over its limit"
+            why = self._count(kind, flags, length)
+            if why:
+                return why
+            position += 9 + length
+        if position < end:
+            self._head = data[position:]
+            self._skip = 0
+        else:
+            self._skip = position - end
+        return ""
+
+    def _count(self, kind: int, flags: int, length: int) -> str:
+        if kind == DATA:
+            return self._count_data(flags, length)
+        if kind == HEADERS:
+            return self._count_headers(flags, length)
+        if kind == WINDOW_UPDATE:
+            self._windows += 1
+            allowed = FOR_STREAM * self._streams + FOR_DATA * self.sent
+            if self._windows > WINDOW_UPDATES + allowed:
+                return "too many WINDOW_UPDATE frames"
+        elif kind == CONTINUATION:
+            return self._count_continuation(flags, length)
+        elif kind == RST_STREAM:
+            now = self._clock()
+            self._resets += (now - self._resets_at) * RESET_RATE
+            self._resets, self._resets_at = min(self._resets, RESETS) - 1, now
+            if self._resets < 0:
+                return "too many RST_STREAM frames"
+        elif kind in (PING, SETTINGS):
+            return self._count_control(kind, flags, length)
+        elif kind == PRIORITY:
+            self._priorities += 1
+            if self._priorities > PRIORITIES * (1 + self._streams):
+                return "too many PRIORITY frames"
+        return ""
+
+    def _count_data(self, flags: int, length: int) -> str:
+        self._allow()
+        if length or flags & END_STREAM:
+            self._empty = 0
+            return ""
+        return self._count_empty()
+
+    def _count_headers(self, flags: int, length: int) -> str:
+        self._allow()
+        self._streams += 1
+        self._block, self._continuations = length, 0
+        if length > self._max_block:
+            return "a head over its limit"
+        if length or flags & END_HEADERS:
+            self._empty = 0
+            return ""
+        return self._count_empty()
+
+    def _count_continuation(self, flags: int, length: int) -> str:
+        self._continuations += 1
+        self._block += length
+        if self._continuations > CONTINUATIONS:
+            return "too many CONTINUATION frames"
+        if self._block > self._max_block:
+            return "a head over its limit"
+        if length or flags & END_HEADERS:
+            self._empty = 0
+            return ""
+        return self._count_empty()
+
+    def _count_control(self, kind: int, flags: int, length: int) -> str:
+        if flags & ACK and kind == SETTINGS:
+            return ""
+        if kind == SETTINGS and length > ENTRIES * 6:
+            return "too many settings"
+        now = self._clock()
+        self._controls += (now - self._controls_at) * RATE
+        self._controls, self._controls_at = min(self._controls, BURST) - 1, now
+        return "" if self._controls >= 0 else "too many PING or SETTINGS frames"
+
+    def _count_empty(self) -> str:
+        self._empty += 1
+        return "" if self._empty <= EMPTY else "empty frames that end nothing"
+
+    def _allow(self) -> None:
+        if self._controls < BURST:
+            self._controls += 1

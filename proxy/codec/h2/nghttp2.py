@@ -1,0 +1,304 @@
+"""HTTP/2 by libnghttp2, through the package ``ngh2``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ngh2 import (
+    Configuration,
+    Connection,
+    ConnectionClosed,
+    DataReceived,
+    ErrorCode,
+    Event,
+    GoAwayReceived,
+    InformationalResponseReceived,
+    NGH2Error,
+    PingAcknowledged,
+    RequestReceived,
+    ResponseReceived,
+    SettingsReceived,
+    StreamClosed,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from ngh2 import Role as NativeRole
+
+from proxy.codec.h2.codec import (
+    ENHANCE_YOUR_CALM,
+    NO_ERROR,
+    REFUSED_STREAM,
+    Fields,
+    Receiver,
+    Role,
+    Settings,
+    StreamGone,
+)
+from proxy.codec.h2.guard import Guard
+
+ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 0x2, 0x3
+INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 0x4, 0x5, 0x6
+ENABLE_CONNECT_PROTOCOL, NO_RFC7540_PRIORITIES = 0x8, 0x9
+"""Settings (RFC 9113, 6.5.2; RFC 8441, 3; RFC 9218, 2.1)."""
+
+
+LAST_STREAM = 2**31 - 3
+"""A client's stream behind which there is no other."""
+
+
+class Nghttp2Codec:
+    """A ``Codec``."""
+
+    def __init__(self, role: Role, settings: Settings, receiver: Receiver) -> None:
+        self.is_over = False
+        self.failure = ""
+        self.failure_code = NO_ERROR
+        self._role = role
+        self._settings = settings
+        self._receiver = receiver
+        self._connection = Connection(
+            NativeRole.SERVER if role == "server" else NativeRole.CLIENT,
+            Configuration(
+                auto_window_update=False,
+                max_inbound_header_list_size=settings.max_header_list,
+                max_inbound_header_count=settings.max_fields,
+            ),
+        )
+        self._last_words = b""
+        self._is_ended = False
+        self._open: set[int] = set()
+        """Streams that are not closed."""
+        self._reset_by_peer: set[int] = set()
+        self._limit = 100
+        self._last = 0
+        """The newest stream."""
+        self._guard = Guard(role, settings)
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            RequestReceived: self._on_request,
+            ResponseReceived: self._on_response,
+            DataReceived: self._on_data,
+            StreamClosed: self._on_closed,
+            TrailersReceived: self._on_trailers,
+            StreamReset: self._on_reset,
+            WindowUpdated: self._on_window,
+            SettingsReceived: self._on_settings,
+            InformationalResponseReceived: self._on_informational,
+            GoAwayReceived: self._on_goaway,
+            PingAcknowledged: self._on_pong,
+            ConnectionClosed: self._on_connection_closed,
+        }
+        self.peer_allows_connect_protocol = False
+
+    def start(self) -> None:
+        settings = self._settings
+        told = {
+            INITIAL_WINDOW_SIZE: settings.stream_window,
+            MAX_FRAME_SIZE: settings.max_frame,
+            MAX_HEADER_LIST_SIZE: settings.max_header_list,
+            NO_RFC7540_PRIORITIES: 1,
+        }
+        if self._role == "server":
+            told[MAX_CONCURRENT_STREAMS] = settings.max_streams
+            if settings.allows_connect_protocol:
+                told[ENABLE_CONNECT_PROTOCOL] = 1
+        else:
+            told[ENABLE_PUSH] = 0
+        self._connection.initiate_connection(told)
+        self._connection.set_local_window_size(settings.connection_window)
+
+    def receive(self, data: bytes) -> None:
+        why = self._guard.check(data)
+        if why:
+            self.fail(self._guard.code, why)
+            return
+        try:
+            self._connection.receive_data(data)
+        except NGH2Error as error:
+            self._tell()
+            self._break(ENHANCE_YOUR_CALM, str(error))
+            return
+        self._tell()
+
+    def _tell(self) -> None:
+        handlers = self._handlers
+        for event in self._connection.events():
+            handler = handlers.get(type(event))
+            if handler is not None:
+                handler(event)
+
+    def _on_request(self, event: RequestReceived) -> None:
+        stream = self._last = event.stream_id
+        self._open.add(stream)
+        self._receiver.on_head(stream, event.headers, event.end_stream)
+
+    def _on_response(self, event: ResponseReceived) -> None:
+        self._receiver.on_head(event.stream_id, event.headers, event.end_stream)
+
+    def _on_data(self, event: DataReceived) -> None:
+        self._receiver.on_data(event.stream_id, event.data, event.end_stream)
+
+    def _on_closed(self, event: StreamClosed) -> None:
+        stream, code = event.stream_id, event.error_code
+        if stream in self._open:
+            self._open.discard(stream)
+            is_peers = stream in self._reset_by_peer
+            self._reset_by_peer.discard(stream)
+            # Closed as refused and not reset: the stream was above the last of a GOAWAY.
+            is_ours = bool(code) and not is_peers and code != REFUSED_STREAM
+            self._receiver.on_closed(stream, code, is_ours)
+
+    def _on_trailers(self, event: TrailersReceived) -> None:
+        self._receiver.on_trailers(event.stream_id, event.headers)
+
+    def _on_reset(self, event: StreamReset) -> None:
+        if event.stream_id in self._open:
+            self._reset_by_peer.add(event.stream_id)
+
+    def _on_window(self, event: WindowUpdated) -> None:
+        self._receiver.on_room()
+
+    def _on_settings(self, event: SettingsReceived) -> None:
+        self._take_settings()
+        self._receiver.on_room()
+
+    def _on_informational(self, event: InformationalResponseReceived) -> None:
+        self._receiver.on_informational(event.stream_id, event.headers)
+
+    def _on_goaway(self, event: GoAwayReceived) -> None:
+        self._is_ended = True
+        self.failure_code = event.error_code
+        self._receiver.on_goaway(event.last_stream_id, event.error_code)
+
+    def _on_pong(self, event: PingAcknowledged) -> None:
+        self._receiver.on_pong(event.opaque_data)
+
+    def _on_connection_closed(self, event: ConnectionClosed) -> None:
+        self._over(event.error_code)
+
+    def _take_settings(self) -> None:
+        remote = self._connection.remote_settings
+        self._limit = remote[MAX_CONCURRENT_STREAMS]
+        self.peer_allows_connect_protocol = bool(remote[ENABLE_CONNECT_PROTOCOL])
+
+    def _over(self, code: int) -> None:
+        self.is_over = True
+        self.failure_code = code
+        if code and not self.failure:
+            self.failure = _name(code)
+
+    def _break(self, code: int, why: str) -> None:
+        """The native session is gone: say good-bye by hand."""
+        if not self.is_over:
+            self.failure = why
+            self._over(code)
+            self._last_words = _goaway(self._last, code)
+            self._close_all(code)
+
+    def _close_all(self, code: int) -> None:
+        for stream in list(self._open):
+            self._open.discard(stream)
+            self._receiver.on_closed(stream, code, True)
+
+    def take(self) -> bytes:
+        if self._last_words:
+            words, self._last_words = self._last_words, b""
+            return words
+        try:
+            data = self._connection.data_to_send()
+        except NGH2Error:
+            return b""
+        self._tell()
+        return data
+
+    @property
+    def can_open(self) -> bool:
+        return len(self._open) < self._limit and not (
+            self._is_ended or self.is_over or self._last > LAST_STREAM
+        )
+
+    @property
+    def is_closing(self) -> bool:
+        return self.is_over or self._is_ended or self._last > LAST_STREAM
+
+    def open(self, fields: Fields, *, is_end: bool) -> int:
+        stream = self._connection.send_request(fields, end_stream=is_end)
+        self._last = stream
+        self._open.add(stream)
+        return stream
+
+    def respond(self, stream: int, fields: Fields, *, is_end: bool) -> None:
+        try:
+            if fields[0][1][:1] == b"1":
+                self._connection.send_informational_response(stream, fields)
+            else:
+                self._connection.send_response(stream, fields, end_stream=is_end)
+        except NGH2Error as error:
+            raise StreamGone(str(error)) from error
+
+    def send(self, stream: int, data: bytes, *, is_end: bool) -> None:
+        try:
+            self._connection.send_data(stream, data, end_stream=is_end)
+            self._guard.sent += 1 + len(data) // 16_384
+        except NGH2Error as error:
+            raise StreamGone(str(error)) from error
+
+    def send_trailers(self, stream: int, fields: Fields) -> None:
+        try:
+            self._connection.send_trailers(stream, fields)
+        except NGH2Error as error:
+            raise StreamGone(str(error)) from error
+
+    def queued(self, stream: int) -> int:
+        return self._connection.queued_body_size(stream)
+
+    def consumed(self, stream: int, size: int) -> None:
+        try:
+            self._connection.acknowledge_received_data(size, stream)
+        except (NGH2Error, ValueError):
+            return
+
+    def reset(self, stream: int, code: int) -> None:
+        if stream in self._open and not self.is_over:
+            try:
+                self._connection.reset_stream(stream, code)
+            except NGH2Error:
+                return
+
+    def ping(self, payload: bytes) -> None:
+        if not self.is_over:
+            self._connection.ping(payload)
+
+    def announce_end(self) -> None:
+        if not self.is_over:
+            self._connection.send_shutdown_notice()
+
+    def end(self, code: int = NO_ERROR) -> None:
+        if not self.is_over:
+            self._is_ended = True
+            self._connection.send_goaway(code)
+
+    def fail(self, code: int, why: str) -> None:
+        if not self.is_over:
+            self.failure = why
+            try:
+                self._connection.terminate_connection(code)
+                self._last_words = self._connection.data_to_send()
+            except NGH2Error:
+                self._last_words = _goaway(self._last, code)
+            self._over(code)
+            self._close_all(code)
+
+
+def _name(code: int) -> str:
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"code {code}"
+
+
+def _goaway(last: int, code: int) -> bytes:
+    """A GOAWAY frame (RFC 9113, 6.8)."""
+    payload = last.to_bytes(4, "big") + code.to_bytes(4, "big")
+    return len(payload).to_bytes(3, "big") + b"\x07\x00\x00\x00\x00\x00" + payload
