@@ -36,8 +36,11 @@ class Tcp:
             (*LABELS, "error"),
         )
 
-    async def __call__(self, connection: Connection, /) -> None:
-        """Raises MeshError when no endpoint takes the connection."""
+    async def __call__(self, connection: Connection, /, early: bytes = b"") -> None:
+        """Serve a connection to its end; ``early`` has been received of it already.
+
+        Raises MeshError when no endpoint takes the connection.
+        """
         key = (connection.direction, self._to)
         service = self._services[self._to]
         try:
@@ -48,7 +51,7 @@ class Tcp:
             raise
         moved = Moved()
         try:
-            await relay(connection.stream, upstream, _do_nothing, moved)
+            await relay(connection.stream, upstream, _do_nothing, moved, early)
         finally:
             pool.leave()
             self._sent.add(key, moved.sent)

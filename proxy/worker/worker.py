@@ -33,12 +33,14 @@ from proxy.chain.pipeline import (
     request_pipeline,
 )
 from proxy.chain.side_tasks import SideTasks
-from proxy.codec.h1 import RequestHead
 from proxy.config.model import HTTP, ByHost, Config
 from proxy.config.model import Listener as ListenerSettings
 from proxy.config.model import Service as ServiceSettings
+from proxy.downstream.detect import Detect
 from proxy.downstream.listen import Listener
+from proxy.downstream.passthrough import Passthrough
 from proxy.downstream.serve import Http
+from proxy.downstream.serving import Head
 from proxy.downstream.tcp import Tcp
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.readiness import Readiness
@@ -52,7 +54,7 @@ log = logging.getLogger("tulle.worker")
 QUIET = 10.0
 """Seconds between two lines at info about connections that a listener's filters ended."""
 
-Route = Callable[[RequestHead], str | None]
+Route = Callable[[Head], str | None]
 """The service a request goes to by its head; None when there is none."""
 
 
@@ -265,14 +267,20 @@ class Worker:
         route = _route(settings.to, known)
         http: Http | None = None
         requests: Pipeline[Request, Response] | None = None
-        service: Http | Tcp
+        service: Detect | Passthrough | Tcp
+        opaque: Tcp | None = None
+        if isinstance(settings.to, str):
+            opaque = Tcp(settings.to, known, self.metrics)
         if settings.protocol in HTTP:
             requests = self._requests(settings, known)
             standing = self._ports.get(settings.name)
             http = standing.http if standing is not None else None
-            service = http = http or self._http(settings, requests, route)
+            http = http or self._http(settings, requests, route)
+            service = Detect(settings, http, opaque, self.metrics)
         else:
-            service = Tcp(cast(str, settings.to), known, self.metrics)
+            assert opaque is not None  # checked: without requests there are no hosts
+            is_tls = settings.protocol == "tls"
+            service = Passthrough(settings, opaque, self.metrics) if is_tls else opaque
         running = cast(
             list[Running[Connection, None]],
             self._filters.running(
@@ -306,6 +314,7 @@ class Worker:
             requests,
             route,
             settings.http,
+            settings.http2,
             self._deadlines,
             self._side_tasks,
             self._blame,
@@ -326,6 +335,7 @@ class Worker:
             port.http.pipeline = port.requests
             port.http.route = port.route
             port.http.limits = port.settings.http
+            port.http.http2 = port.settings.http2
             port.http.refused = self._count_refused(port.settings.direction)
         if standing is not None:
             port.sockets = standing.sockets

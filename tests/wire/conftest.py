@@ -17,6 +17,13 @@ listeners:
 services:
   app: {{endpoints: ["{origin}"]}}
 """
+TOLD = """\
+version: 1
+listeners:
+  told: {{address: "127.0.0.1:{port}", to: app, protocol: http1}}
+services:
+  app: {{endpoints: ["{origin}"]}}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +52,13 @@ def address(proxy: Running) -> Address:
 def bare(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """A proxy without filters: what its origin did wrong is not tried again."""
     with serving(BARE, origin, tmp_path_factory.mktemp("bare")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def told(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A proxy that is told what its clients speak."""
+    with serving(TOLD, origin, tmp_path_factory.mktemp("told")) as address:
         yield address
 
 

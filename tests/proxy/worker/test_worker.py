@@ -201,6 +201,15 @@ class Mesh:
         self._held.callback(stream.socket.close)
         return Client(stream)
 
+    async def until_accepted(self, count: int) -> None:
+        """Until as many connections are under way."""
+        while True:
+            listeners = self.worker.statistics()["listeners"]
+            assert isinstance(listeners, dict)
+            if sum(each["active"] for (each,) in listeners.values()) == count:
+                return
+            await trio.lowlevel.checkpoint()
+
     async def until_asked(self, times: int) -> None:
         """Until the origin holds as many requests."""
         while self.asked < times:
@@ -221,6 +230,12 @@ async def held() -> AsyncIterator[ExitStack]:
 @pytest.fixture
 async def mesh(nursery: trio.Nursery, held: ExitStack) -> Mesh:
     return Mesh(nursery, held)
+
+
+def detections(mesh: Mesh) -> dict[object, float]:
+    """Connections by what was found of them."""
+    counter = mesh.metrics.counter("tulle_detect_total", "", ())
+    return {labels[2]: count for labels, count in counter.values.items()}
 
 
 def placing(
@@ -448,6 +463,69 @@ async def test_requests_go_where_their_host_says(mesh: Mesh) -> None:
     assert (await client.ask()).endswith(b"origin")
     unknown = await client.ask(GET.replace(b"app", b"else"))
     assert unknown.startswith(b"HTTP/1.1 404 ")
+
+
+async def test_bytes_that_are_no_request_pass_the_filters_by(mesh: Mesh) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+
+    assert await client.ask(b"*1\r\n$4\r\nPING\r\n\r\n") == ORIGINS
+    assert b"\r\nx-chain: one\r\n" in await (await mesh.connect()).ask()
+    assert detections(mesh) == {"opaque": 1, "http1": 1}
+
+
+async def test_where_the_file_says_http1_there_is_nothing_else(mesh: Mesh) -> None:
+    file = FILE.replace("to: app", "to: app\n    protocol: http1")
+    await mesh.start(mesh.config(file=file))
+
+    answer = await (await mesh.connect()).ask(b"*1\r\n$4\r\nPING\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert mesh.asked == 0
+    assert detections(mesh) == {}
+
+
+async def test_opaque_bytes_name_no_host(mesh: Mesh) -> None:
+    file = FILE.replace("to: app", "to: {{by: host}}")
+    await mesh.start(mesh.config(file=file))
+
+    assert await (await mesh.connect()).ask(b"*1\r\n$4\r\nPING\r\n") == b""
+    assert detections(mesh) == {"refused": 1}
+    closed = mesh.metrics.counter("tcp_close_total", "", ()).values
+    assert closed == {("inbound", "src", "refused"): 1}
+
+
+async def test_a_listener_for_tls_takes_nothing_else(mesh: Mesh) -> None:
+    await mesh.start(mesh.config(file=OPAQUE.replace("opaque", "tls")))
+
+    with pytest.raises(trio.BrokenResourceError):
+        await (await mesh.connect()).ask()
+
+    assert detections(mesh) == {"refused": 1}
+    assert mesh.asked == 0
+
+
+async def test_a_client_that_has_not_spoken_holds_no_drain_up(mesh: Mesh) -> None:
+    await mesh.start()
+    client = await mesh.connect()
+    await mesh.until_accepted(1)
+
+    mesh.worker.drain(60)
+
+    await mesh.ended.wait()
+    assert await client.answer() == b""
+
+
+async def test_a_listener_goes_over_to_another_protocol(mesh: Mesh) -> None:
+    await mesh.start()
+    asked, silent = await mesh.connect(), await mesh.connect()
+    assert b"\r\nx-chain: one\r\n" in await asked.ask()
+    await mesh.until_accepted(2)
+
+    mesh.worker.apply(mesh.config(file=OPAQUE), {})
+
+    assert await asked.answer() == await silent.answer() == b""
+    assert await (await mesh.connect()).ask() == ORIGINS
 
 
 async def test_a_worker_that_drains_ends_behind_its_last_request(mesh: Mesh) -> None:
