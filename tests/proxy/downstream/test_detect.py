@@ -111,7 +111,7 @@ class Place:
             self._detect = Detect(settings, self.http, tcp, self.metrics)
         server = "192.0.2.7:80"
         connection = Connection(
-            stream or self.ours, "192.0.2.9:1", "web", "outbound", server, tls
+            stream or self.ours, "192.0.2.9:1", "web", "outbound", server, tls=tls
         )
         self._nursery.start_soon(self._run, self._detect, connection)
 
