@@ -29,6 +29,9 @@ class _HasCertificate(Protocol):
     def certificate(self) -> Path | None: ...
 
 
+HTTP = ("tulle/1", "h2", "http/1.1")
+"""What is negotiated by default: HTTP/2 of two sidecars, HTTP/2, HTTP/1.1."""
+
 PROTOCOLS = deep_iterable(matches_re(r"[!-~]{1,255}"))
 
 

@@ -17,6 +17,7 @@ from meshfilters.env import Env
 from meshfilters.errors import Refused
 from meshfilters.exchange import Connection
 from meshfilters.handshakes import (
+    HTTP,
     PROTOCOLS,
     check,
     check_pair,
@@ -61,8 +62,9 @@ class Tls:
     )
     """``optional`` lets plain text through; ``passthrough`` only reads the server name."""
     minimum_version: float = attrs.field(default=1.3, validator=in_((1.2, 1.3)))
-    alpn: tuple[str, ...] = attrs.field(default=("http/1.1",), validator=PROTOCOLS)
-    """Best first; a client that offers others only is refused. Empty: do not negotiate."""
+    alpn: tuple[str, ...] = attrs.field(default=HTTP, validator=PROTOCOLS)
+    """Best first; a client that offers others only is refused. Empty: do not negotiate.
+    ``tulle/1`` is HTTP/2 between two sidecars of Tulle."""
     handshake: float = attrs.field(default=10.0, validator=gt(0))
     """Seconds until the handshake is done (Linkerd's detection timeout)."""
 

@@ -15,6 +15,7 @@ from meshfilters.env import Env
 from meshfilters.errors import HandshakeFailed
 from meshfilters.exchange import Endpoint
 from meshfilters.handshakes import (
+    HTTP,
     PROTOCOLS,
     check,
     check_pair,
@@ -75,7 +76,8 @@ class TlsDial:
     server_name: str | None = attrs.field(default=None, validator=_check_host)
     """The SNI to send; unset, ``name`` if it is a DNS name, else the endpoint's host."""
     minimum_version: float = attrs.field(default=1.3, validator=in_((1.2, 1.3)))
-    alpn: tuple[str, ...] = attrs.field(default=("http/1.1",), validator=PROTOCOLS)
+    alpn: tuple[str, ...] = attrs.field(default=HTTP, validator=PROTOCOLS)
+    """What to offer, best first; of it, only what the service's ``protocol`` allows."""
     handshake: float = attrs.field(default=10.0, validator=gt(0))
     """Seconds until the handshake is done."""
 

@@ -91,8 +91,8 @@ class ClientConnection(Multiplexed):
         self._reason = "closed before its response"
         self._scope = trio.CancelScope()
         self._heard_first = trio.Event()
-        self.speaks_http1 = False
-        """Whether the endpoint has answered as an HTTP/1 server does."""
+        self._is_http2 = False
+        """Whether the endpoint's first frame has come, as HTTP/2 wants it."""
         self._age = deadlines.timer(self.retire)
         if settings.max_age is not None:
             jitter = 1 - JITTER + 2 * JITTER * random()
@@ -137,12 +137,13 @@ class ClientConnection(Multiplexed):
         """Wait until the endpoint has said something; False if it is no HTTP/2."""
         with trio.move_on_after(READY):
             await self._heard_first.wait()
-        return not self.speaks_http1
+        return self._is_http2 or not self._heard_first.is_set()
 
     def on_first(self, data: bytes) -> bool:
+        # A server's first frame is SETTINGS (RFC 9113, 3.4); HTTP/1 servers complain.
+        self._is_http2 = data[3:4] == b"\x04" or len(data) < 4
         self._heard_first.set()
-        self.speaks_http1 = data.startswith(b"HTTP/1.")
-        return not self.speaks_http1
+        return self._is_http2
 
     def on_silence(self) -> None:
         self._reason = "no answer to a PING"

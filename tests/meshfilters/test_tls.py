@@ -28,7 +28,7 @@ async def test_each_side_proves_its_name_to_the_other(meeting: Meeting) -> None:
     assert meeting.server.connection.identity == WEB
     assert meeting.server.connection.tls is not None
     assert meeting.server.connection.tls.version == "TLSv1.3"
-    assert meeting.server.connection.tls.alpn == "http/1.1"
+    assert meeting.server.connection.tls.alpn == "tulle/1"
     assert meeting.client.stream is not None
     assert meeting.client.stream.tls is not None
     assert meeting.client.stream.tls.peer is not None
@@ -126,7 +126,7 @@ async def test_intermediates_are_sent_along(meeting: Meeting) -> None:
 async def test_a_client_that_speaks_no_protocol_of_ours_is_refused(
     meeting: Meeting,
 ) -> None:
-    await meeting.hold(meeting.tls(), meeting.dial(alpn=("h2",)))
+    await meeting.hold(meeting.tls(), meeting.dial(alpn=("h3",)))
 
     assert meeting.server.results == ["no_protocol"]
     assert "no application protocol" in str(meeting.client.error)

@@ -187,13 +187,15 @@ def test_s_client_is_sent_the_alert(place: Place, issued: Issued, alert: str) ->
 
 
 def test_s_client_negotiates_tls_1_3_and_http(place: Place) -> None:
-    said = place.s_client("-cert", "web.pem", "-key", "web.key", "-alpn", "http/1.1")
+    mine = ("-cert", "web.pem", "-key", "web.key")
+    said = place.s_client(*mine, "-alpn", "http/1.1")
 
     assert "New, TLSv1.3" in said
     assert "ALPN protocol: http/1.1" in said
     assert "Verify return code: 0 (ok)" in said
     assert "protocol version" in place.s_client("-tls1_2")
-    assert "no application protocol" in place.s_client("-alpn", "h2")
+    assert "ALPN protocol: h2" in place.s_client(*mine, "-alpn", "h2")
+    assert "no application protocol" in place.s_client("-alpn", "h3")
 
 
 def test_a_request_goes_from_proxy_to_proxy_over_mutual_tls(place: Place) -> None:

@@ -104,15 +104,12 @@ class Multiplexed:
             if not data or not self.on_first(data):
                 return
             self._heard = clock()
-        while not codec.is_over:
-            if data:
-                codec.receive(data)
-                self.wake()
-                if codec.is_over:
-                    return
-            data = await receive()
-            if not data:
+        while data:
+            codec.receive(data)
+            self.wake()
+            if codec.is_over:
                 return
+            data = await receive()
             self._heard = clock()
 
     async def _say_farewell(self) -> None:
