@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "tulle.demo.command:demo",
     "filters": "tulle.filters:filters",
     "proxy": "tulle.proxy:proxy",
+    "redirect": "tulle.redirect:redirect",
 }
 """A subcommand's word, and where its click command is."""
 
