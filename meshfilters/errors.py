@@ -65,6 +65,12 @@ class NoRoute(MeshError):
     reason, default_status, grpc_status, closes = "no route", 404, 5, False
 
 
+class LoopDetected(MeshError):
+    """The way leads back to the proxy itself (Linkerd's gateway loop)."""
+
+    reason, default_status, grpc_status = "loop detected", 508, 10
+
+
 class Overloaded(MeshError):
     """Too much at a time."""
 

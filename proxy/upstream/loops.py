@@ -57,7 +57,9 @@ class LoopGuard:
         elif ip.is_loopback:
             raise LoopDetected(f"{address}: outbound does not connect to loopback")
         elif ip in METADATA:
-            raise Refused(f"{address} hands out credentials: only a service may name it")
+            raise Refused(
+                f"{address} hands out credentials: only a service may name it"
+            )
         elif self._is_own(host, port):
             raise LoopDetected(f"{address} is the proxy itself")
 

@@ -56,6 +56,7 @@ def test_the_side_of_an_error_is_its_family(kind: type[MeshError]) -> None:
         (errors.NoRoute, 404, 5, False),
         (errors.RateLimited, 429, 8, False),
         (errors.ClientGone, 499, 1, True),
+        (errors.LoopDetected, 508, 10, True),
     ],
 )
 def test_statuses_are_linkerds(
