@@ -72,6 +72,10 @@ class Http:
     """Whether CONNECT is forwarded; 405 otherwise."""
 
 
+PING_INTERVAL: float | None = 10.0
+MAX_AGE: float | None = 600.0
+
+
 @attrs.frozen
 class Http2:
     """HTTP/2 on one side: what the peer is granted, and how its connection is kept.
@@ -89,11 +93,13 @@ class Http2:
     """Bytes of all bodies of a connection that may be on their way (Linkerd: 1 MiB)."""
     max_frame: int = attrs.field(default=16_384, validator=[ge(16_384), le(2**24 - 1)])
     """Bytes of one frame's payload."""
-    ping_interval: float | None = attrs.field(default=10.0, validator=optional(gt(0.0)))
+    ping_interval: float | None = attrs.field(
+        default=PING_INTERVAL, validator=optional(gt(0.0))
+    )
     """Seconds without a frame after which the peer is pinged (Linkerd); None is never."""
     ping_timeout: float = attrs.field(default=3.0, validator=gt(0))
     """Seconds a pinged peer has to answer before it counts as gone (Linkerd)."""
-    max_age: float | None = attrs.field(default=600.0, validator=optional(gt(0.0)))
+    max_age: float | None = attrs.field(default=MAX_AGE, validator=optional(gt(0.0)))
     """Seconds until a connection takes no more requests, give or take 10 %; None is no
     limit. Streams under way are finished."""
 

@@ -14,12 +14,14 @@ from meshfilters.counters import Metrics
 from meshfilters.exchange import Attempt, Connection, Endpoint, Exchange, Limits
 from meshfilters.memory import stream_pair
 from meshfilters.message import EMPTY, Body, Headers, Request
-from meshfilters.stream import Stream
+from meshfilters.stream import Stream, Tls
 from proxy.chain.pipeline import Blame
 from proxy.chain.side_tasks import SideTasks
+from proxy.config.model import Http2, ServiceProtocol
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream, tune
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import Pool
 
 ENDPOINT = Endpoint("api", "198.51.100.1:80")
@@ -53,13 +55,21 @@ class Bench:
         self.made: list[SocketStream] = []
         self.refusals: list[Exception] = []
         """What the next dials raise."""
+        self.dialled = trio.Event()
+        self.endpoints: list[Endpoint] = []
+        """What was dialled."""
+        self.tls: Tls | None = None
+        """What the next streams say of their TLS."""
 
     async def dial(self, endpoint: Endpoint) -> Stream:
         await trio.lowlevel.checkpoint()
         if self.refusals:
             raise self.refusals.pop(0)
         near, far = (self._wrap(each) for each in socket.socketpair())
+        near.tls = self.tls
+        self.endpoints.append(endpoint)
         self.peers.append(far)
+        self.dialled.set()
         return near
 
     def _wrap(self, sock: socket.socket) -> SocketStream:
@@ -68,9 +78,22 @@ class Bench:
         self.made.append(stream)
         return stream
 
-    def pool(self, size: int = 2, idle: float = 3.0) -> Pool:
+    def pool(
+        self,
+        size: int = 2,
+        idle: float = 3.0,
+        protocol: ServiceProtocol = "auto",
+        http2: Http2 | None = None,
+    ) -> Pool:
         return Pool(
-            ENDPOINT, self.dial, self.deadlines, self.side_tasks, size=size, idle=idle
+            ENDPOINT,
+            self.dial,
+            self.deadlines,
+            self.side_tasks,
+            size=size,
+            idle=idle,
+            protocol=protocol,
+            http2=http2,
         )
 
     def request(
@@ -99,6 +122,13 @@ def plain(version: str = "1.1", *fields: tuple[bytes, bytes]) -> Request:
 
 
 PLAIN = plain()
+
+
+async def opened(pool: Pool) -> UpstreamConnection:
+    """A new HTTP/1.1 connection of a pool's."""
+    connection = await pool.open(PLAIN)
+    assert isinstance(connection, UpstreamConnection)
+    return connection
 
 
 @asynccontextmanager

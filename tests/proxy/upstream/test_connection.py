@@ -18,7 +18,7 @@ from meshfilters.message import Body, Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
 from proxy.upstream.connection import EARLY, UpstreamConnection
 from proxy.upstream.pool import Pool
-from tests.proxy.upstream.bench import PLAIN, Bench, heard
+from tests.proxy.upstream.bench import PLAIN, Bench, heard, opened
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -46,7 +46,7 @@ class Asking:
 async def ask(bench: Bench, answer: bytes, request: Request, *, closes: bool) -> Asking:
     pool = bench.pool()
     asking = Asking(bench, pool)
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(asking.run, request, connection)
         await heard(bench.peers[-1])
@@ -194,7 +194,7 @@ async def test_a_body_is_sent_as_it_comes(
 ) -> None:
     pool = bench.pool()
     asking = Asking(bench, pool)
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     request = bench.request(b"POST", Chunks(*chunks, length=length))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(asking.run, request, connection)
@@ -275,7 +275,7 @@ async def test_a_body_that_is_held_back_is_sent_unless_it_is_declined(
     request = bench.request(b"POST", body, (b"Expect", b"100-continue"))
     pool = bench.pool()
     asking = Asking(bench, pool)
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(asking.run, request, connection)
         await heard(bench.peers[0])
@@ -303,7 +303,7 @@ async def test_an_attempt_has_its_limit(bench: Bench, clock: object) -> None:
 async def test_a_late_head_cancels_the_exchange(bench: Bench, clock: object) -> None:
     request = bench.request(limits=Limits(head=2, attempt=9))
     pool = bench.pool()
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     with request.exchange._runtime.scope:  # type: ignore[attr-defined]  # the bench's
         await connection.ask(request, bench.attempt(request))
 
@@ -318,6 +318,7 @@ async def test_a_reused_connection_that_ends_untouched_says_so(
     asking = await ask(bench, OK, bench.request(), closes=False)
     for early, is_reused in ((b"", True), (b"HTTP/1.1 103 E\r\n\r\n", False)):
         connection = asking.pool.take(PLAIN) or await asking.pool.open(PLAIN)
+        assert isinstance(connection, UpstreamConnection)
         connection._has_served = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(asking.run, bench.request(), connection)
@@ -332,7 +333,7 @@ async def test_a_bad_request_of_a_filters_is_not_sent(
     bench: Bench, clock: object
 ) -> None:
     pool = bench.pool()
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     request = bench.request(b"GET", Buffered(b""), (b"X", b"a\r\nb"))
 
     with pytest.raises(MeshError, match="bad request"):
@@ -344,7 +345,7 @@ async def test_an_upstream_that_takes_nothing_has_its_limit_too(
     bench: Bench, clock: object
 ) -> None:
     pool = bench.pool()
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     body = Buffered(bytes(8_000_000))
     request = bench.request(b"PUT", body, limits=Limits(attempt=2))
 
@@ -357,7 +358,7 @@ async def test_nothing_was_sent_to_an_upstream_that_had_gone(
     bench: Bench, clock: object
 ) -> None:
     pool = bench.pool()
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     assert repr(connection) == "<UpstreamConnection idle>"
     assert connection.identity is None
     bench.peers[0].close()
@@ -381,7 +382,7 @@ async def test_a_body_nobody_wants_closes_unless_it_is_here(
     bench: Bench, clock: object, answer: bytes, left: str
 ) -> None:
     pool = bench.pool()
-    connection = await pool.open(PLAIN)
+    connection = await opened(pool)
     request = bench.request()
     await bench.peers[0].send_soon(answer)
 
@@ -416,7 +417,7 @@ async def test_a_tunnel_cannot_be_peeked_past_what_came_early(
 async def test_a_request_without_host_is_given_its_endpoints(
     endpoint: Endpoint, host: bytes, bench: Bench
 ) -> None:
-    connection = await bench.pool().open(PLAIN)
+    connection = await opened(bench.pool())
     request = bench.request()
     request.headers.remove(b"host")
     attempt = Attempt(1, endpoint, 0, request.headers)
@@ -430,7 +431,7 @@ async def test_a_request_without_host_is_given_its_endpoints(
 
 
 async def test_what_a_filter_spoiled_is_named(bench: Bench) -> None:
-    connection = await bench.pool().open(PLAIN)
+    connection = await opened(bench.pool())
     request = bench.request()
     request.headers.set(b"X-User", "text")  # type: ignore[arg-type]  # a filter's bug
 
@@ -440,7 +441,7 @@ async def test_what_a_filter_spoiled_is_named(bench: Bench) -> None:
 
 async def test_a_response_nobody_closed_is_given_up_once(bench: Bench) -> None:
     pool = bench.pool()
-    connection, request = await pool.open(PLAIN), bench.request()
+    connection, request = await opened(pool), bench.request()
     attempt = bench.attempt(request)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.ask, request, attempt)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from meshfilters.errors import ConnectFailed
+from meshfilters.stream import Tls
+from proxy.config.model import ServiceProtocol
 from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.multiplexed import ClientConnection
 from proxy.upstream.pool import LONGEST_PENALTY, PENALTY, Pool
-from tests.proxy.upstream.bench import PLAIN, Bench
+from tests.proxy.upstream.bench import PLAIN, Bench, heard, plain
+from tests.proxy.upstream.bench import opened as open_one
+from tests.proxy.upstream.http2_bench import http2_bench
 
 
 async def opened(pool: Pool, count: int) -> list[UpstreamConnection]:
     """Connections that have served and are unused, in the order they came back."""
-    connections = [await pool.open(PLAIN) for _ in range(count)]
+    connections = [await open_one(pool) for _ in range(count)]
     for each in connections:
         each.stream.watch.readable = False  # type: ignore[attr-defined]  # as behind a response
         pool._release(each, True)
@@ -148,6 +154,7 @@ async def test_a_closed_pool_keeps_nothing(bench: Bench, clock: object) -> None:
     pool = bench.pool()
     await opened(pool, 2)
     busy = pool.take(PLAIN)
+    assert isinstance(busy, UpstreamConnection)
     assert busy is not None
 
     pool.close()
@@ -172,3 +179,94 @@ async def test_statistics_say_it_all(bench: Bench, clock: object) -> None:
         "failed": 0,
         "down": False,
     }
+
+
+# Which protocol
+
+
+def tls(alpn: str | None) -> Tls:
+    return Tls("TLSv1.3", "c", alpn, None, None)
+
+
+@pytest.mark.parametrize(
+    ("alpn", "kind"),
+    [
+        ("tulle/1", ClientConnection),
+        ("h2", ClientConnection),
+        ("http/1.1", UpstreamConnection),
+        (None, UpstreamConnection),
+    ],
+)
+async def test_where_there_is_tls_alpn_decides(
+    bench: Bench, clock: object, alpn: str | None, kind: type
+) -> None:
+    bench.tls = tls(alpn)
+    pool = bench.pool()
+
+    for version in ("1.1", "2"):
+        assert isinstance(await pool.open(plain(version)), kind)
+
+    assert bench.endpoints[0].alpn is None
+
+
+async def test_without_tls_requests_stay_what_they_are(
+    bench: Bench, clock: object
+) -> None:
+    async with http2_bench(bench, protocol="auto") as place:
+        newer = bench.request()
+        newer.exchange.version = "2"
+        asking = await place.ask(newer)
+        await place.peer.answer(1, body=b"ok")
+        place.peers.is_serving = False
+        await place.ask(bench.request())
+
+        assert asking.body == b"ok"
+        assert (await heard(bench.peers[-1])).startswith(b"GET / HTTP/1.1\r\n")
+
+
+async def test_an_endpoint_that_knows_no_http2_gets_http1(
+    bench: Bench, clock: MockClock
+) -> None:
+    async with http2_bench(bench, protocol="auto") as place:
+        place.peers.is_serving = False
+        request = bench.request()
+        request.exchange.version = "2"
+        asking = await place.ask(request)
+        await bench.peers[0].send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await wait_all_tasks_blocked()
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        assert (await heard(bench.peers[1])).startswith(b"GET / HTTP/1.1\r\n")
+        await bench.peers[1].send_all(answer)
+        await wait_all_tasks_blocked()
+        assert asking.body == b"ok"
+
+        again = bench.request()
+        again.exchange.version = "2"
+        await place.ask(again)
+        await bench.peers[1].send_all(answer)
+        await wait_all_tasks_blocked()
+        assert len(bench.peers) == 2
+
+
+@pytest.mark.parametrize(
+    ("protocol", "offered"),
+    [
+        ("http1", ("http/1.1",)),
+        ("http2", ("tulle/1", "h2")),
+        ("grpc", ("tulle/1", "h2")),
+    ],
+)
+async def test_a_told_protocol_is_all_that_is_offered(
+    bench: Bench, clock: object, protocol: ServiceProtocol, offered: tuple[str, ...]
+) -> None:
+    await bench.pool(protocol=protocol).open(plain("2"))
+
+    assert bench.endpoints[0].alpn == offered
+
+
+async def test_bytes_that_are_no_http_are_offered_as_nothing(
+    bench: Bench, clock: object
+) -> None:
+    await bench.pool().open_stream()
+
+    assert bench.endpoints[0].alpn == ()
