@@ -17,14 +17,15 @@ class Scheme:
 
 
 SCHEMES = {
-    "http": Scheme(),
+    "": Scheme(),
+    "http": Scheme(service={"protocol": "http1"}),
     "h2c": Scheme(service={"protocol": "http2"}),
     "grpc": Scheme(service={"protocol": "grpc"}),
     # The name that is wanted is the endpoint's host; ALPN decides on the protocol.
     "https": Scheme(service={"dial": ["tls"]}),
     "tcp": Scheme(listener={"protocol": "opaque"}),
 }
-FORMS = ", ".join(f"{each}://" for each in SCHEMES)
+FORMS = ", ".join(f"{each}://" for each in SCHEMES if each)
 
 
 def default_config(
@@ -32,8 +33,8 @@ def default_config(
 ) -> str:
     """Return YAML: one listener with the default chain, one service.
 
-    ``to`` is an address behind one of ``SCHEMES``, or a bare address, which means
-    HTTP. Raises ValueError with what is wrong with ``to``.
+    ``to`` is an address behind one of ``SCHEMES``, or a bare address, which is spoken to
+    in the version of HTTP that the client speaks. Raises ValueError with what is wrong with ``to``.
     """
     scheme, address = _target(to)
     document: dict[str, object] = {"version": 1, "workers": workers}
@@ -48,7 +49,7 @@ def default_config(
 
 def _target(to: str) -> tuple[Scheme, str]:
     name, separator, rest = to.rpartition("://")
-    if (name or "http") not in SCHEMES:
+    if name not in SCHEMES:
         raise ValueError(f"expected one of {FORMS}; not {name}://")
     address = rest.removesuffix("/") if separator else rest
     if "/" in address and not address.startswith("unix:"):
@@ -61,4 +62,4 @@ def _target(to: str) -> tuple[Scheme, str]:
             "expected a host name, which the certificate must have; for another name "
             "there is a file with a dial filter: tls"
         )
-    return SCHEMES[name or "http"], address
+    return SCHEMES[name], address

@@ -12,8 +12,8 @@ from proxy.config.render import default_config
     ("to", "listens", "dials", "endpoint"),
     [
         ("127.0.0.1:9000", "detect", "auto", "127.0.0.1:9000"),
-        ("http://127.0.0.1:9000", "detect", "auto", "127.0.0.1:9000"),
-        ("http://[::1]:9000/", "detect", "auto", "[::1]:9000"),
+        ("http://127.0.0.1:9000", "detect", "http1", "127.0.0.1:9000"),
+        ("http://[::1]:9000/", "detect", "http1", "[::1]:9000"),
         ("h2c://127.0.0.1:9000", "detect", "http2", "127.0.0.1:9000"),
         ("grpc://127.0.0.1:9000", "detect", "grpc", "127.0.0.1:9000"),
         ("https://api.test:443/", "detect", "auto", "api.test:443"),
