@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from proxy.config import ConfigErrors, load
-from proxy.config.model import ByHost, Config, Listener, Placed
+from proxy.config.model import ByHost, ByOriginal, Config, Listener, Placed
 
 EXAMPLES = """\b
 Example:
@@ -50,6 +50,8 @@ def _meaning(config: Config) -> Iterator[str]:
     for service in config.services.values():
         told = [] if service.protocol == "auto" else [service.protocol]
         yield f"service {service.name}: {', '.join([*told, *service.endpoints])}"
+        if service.addresses:
+            yield f"  addresses: {', '.join(service.addresses)}"
         yield from _chain("dial", service.dial)
     yield f"workers: {config.workers}"
     yield f"admin: {config.admin or 'none'}"
@@ -60,8 +62,15 @@ def _listener(listener: Listener) -> Iterator[str]:
     yield f"listener {listener.name}: {listener.protocol}, {listener.direction}, {addresses}"
     yield from _chain("connection", listener.connection)
     yield from _chain("request", listener.request)
-    is_by_host = isinstance(listener.to, ByHost)
-    yield f"  to: {'the service named by Host' if is_by_host else listener.to}"
+    yield f"  to: {_to(listener.to)}"
+
+
+def _to(to: str | ByHost | ByOriginal) -> str:
+    if isinstance(to, str):
+        return to
+    if isinstance(to, ByHost):
+        return "the service named by Host"
+    return "the service that has the original address, or the address itself"
 
 
 def _chain(level: str, placed: Sequence[Placed]) -> Iterator[str]:

@@ -61,7 +61,7 @@ async def _serve(http: Http, stream: SocketStream, client: str, server: str) -> 
     await http(Connection(stream, client, ADMIN, "inbound", server))
 
 
-def _route(head: Head) -> str:
+def _route(head: Head, connection: Connection) -> str:
     return ADMIN
 
 

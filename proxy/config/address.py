@@ -64,6 +64,24 @@ def parse_address(text: str) -> Inet | Unix:
     return Inet(host, int(port))
 
 
+def parse_original(text: str) -> str:
+    """Read an IP address and a port, and write them as a redirected connection has them.
+
+    ``0.0.0.0`` and ``[::]`` stand for every host. Raises ValueError with a sentence.
+    """
+    address = parse_address(text)
+    if not isinstance(address, Inet) or address.is_name:
+        raise ValueError("expected an IP address and a port: 10.0.0.7:80, [fd00::7]:80")
+    if not address.port:
+        raise ValueError("expected a port from 1 to 65535")
+    ip = ipaddress.ip_address(address.host)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is None:
+            return f"[{ip}]:{address.port}"
+        ip = ip.ipv4_mapped
+    return f"{ip}:{address.port}"
+
+
 def _unix(path: str) -> Unix:
     if not path or "\0" in path or path.startswith("@"):
         raise ValueError("expected a path behind unix:")

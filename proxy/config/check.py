@@ -15,8 +15,16 @@ import attrs
 from attrs import AttrsInstance
 
 from meshfilters.order import check_order
-from proxy.config.address import Inet, parse_address
-from proxy.config.model import ByHost, Config, Listener, Placed, Service
+from proxy.config.address import Inet, Unix, parse_address
+from proxy.config.model import (
+    ORIGINAL,
+    ByHost,
+    ByOriginal,
+    Config,
+    Listener,
+    Placed,
+    Service,
+)
 from proxy.config.problems import Path, nearest
 
 Found = Iterator[tuple[Path, str]]
@@ -48,11 +56,11 @@ def check(config: Config) -> Found:
         path = ("listeners", name)
         yield from _named(path, name)
         yield from _listener(listener, config, path)
+    yield from _originals(config)
     for name, service in config.services.items():
         path = ("services", name)
         yield from _named(path, name)
-        if service.endpoints == ():
-            yield (*path, "endpoints"), "expected at least one endpoint"
+        yield from _endpoints(service, config, path)
         for place, each in enumerate(service.endpoints or ()):
             if _is_port_zero(each):
                 yield (*path, "endpoints", place), "expected a port from 1 to 65535"
@@ -118,6 +126,31 @@ def _addresses(config: Config) -> Found:
             taken.setdefault(address, place)
 
 
+def _endpoints(service: Service, config: Config, path: Path) -> Found:
+    if service.name == ORIGINAL and any(
+        map(_is_by_original, config.listeners.values())
+    ):
+        if service.endpoints:
+            wanted = "are the original addresses themselves: expected []"
+            yield (*path, "endpoints"), f"with to: {{by: original}} they {wanted}"
+    elif service.endpoints == ():
+        yield (*path, "endpoints"), "expected at least one endpoint"
+
+
+def _originals(config: Config) -> Found:
+    taken: dict[str, str] = {}
+    for name, service in config.services.items():
+        for place, address in enumerate(service.addresses):
+            if address in taken:
+                wanted = f"{address} is an address of {taken[address]} already"
+                yield ("services", name, "addresses", place), wanted
+            taken.setdefault(address, name)
+
+
+def _is_by_original(listener: Listener) -> bool:
+    return isinstance(listener.to, ByOriginal)
+
+
 def _listener(listener: Listener, config: Config, path: Path) -> Found:
     if listener.address == ():
         yield (*path, "address"), "expected at least one address"
@@ -126,6 +159,14 @@ def _listener(listener: Listener, config: Config, path: Path) -> Found:
             yield from _loop(listener, config.services[listener.to], path)
         else:
             yield (*path, "to"), _no_service(listener.to, config.services)
+    elif isinstance(listener.to, ByOriginal):
+        for service in config.services.values():
+            if service.addresses:
+                yield from _loop(listener, service, path)
+        if any(
+            isinstance(parse_address(each), Unix) for each in listener.address or ()
+        ):
+            yield (*path, "to"), "by: original needs ports: no rule redirects to a path"
     yield from _requestless(listener, path)
     chains = {"connection": listener.connection, "request": listener.request}
     yield from _ordered(path, chains)

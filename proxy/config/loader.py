@@ -10,7 +10,7 @@ from typing import cast
 import attrs
 
 from meshfilters.api import Configured
-from proxy.config.address import Unix, parse_address
+from proxy.config.address import Unix, parse_address, parse_original
 from proxy.config.check import Checks, check, check_destinations, check_files
 from proxy.config.document import Document, Value
 from proxy.config.filters import BrokenFilter, Registry, UnknownFilter
@@ -18,6 +18,7 @@ from proxy.config.inherit import inherit
 from proxy.config.model import (
     HTTP,
     ByHost,
+    ByOriginal,
     Config,
     Level,
     Listener,
@@ -36,7 +37,8 @@ DEFAULT_REQUEST = {
 
 CHAIN = "a list of filters"
 FORMS = "host:port, [v6]:port or unix:/path"
-TO = "a service's name or {by: host}"
+TO = "a service's name, {by: host} or {by: original}"
+ORIGINALS = "IP addresses with ports"
 
 
 def load(path: Path) -> Config:
@@ -93,6 +95,7 @@ class _Loader:
             (Listener, "connection"): Hook(partial(self._chain, "connection"), CHAIN),
             (Listener, "request"): Hook(partial(self._chain, "request"), CHAIN),
             (Service, "endpoints"): Hook(self._addresses, FORMS),
+            (Service, "addresses"): Hook(self._originals, ORIGINALS),
             (Service, "dial"): Hook(partial(self._chain, "dial"), CHAIN),
         }
         self._reader = Reader(document, self._base, hooks)
@@ -158,12 +161,24 @@ class _Loader:
         addresses = tuple(each for each in read if each is not None)
         return addresses if addresses or not several else None
 
-    def _to(self, value: Value) -> str | ByHost | None:
+    def _originals(self, value: Value) -> tuple[str, ...]:
+        several = value.content if isinstance(value.content, list) else [value]
+        found = []
+        for each in several:
+            try:
+                found.append(parse_original(str(each.content)))
+            except ValueError as error:
+                self._document.complain(each, str(error))
+        return tuple(found)
+
+    def _to(self, value: Value) -> str | ByHost | ByOriginal | None:
         match value.content:
             case str(name):
                 return name
             case {"by": Value(content="host"), **rest} if not rest:
                 return ByHost()
+            case {"by": Value(content="original"), **rest} if not rest:
+                return ByOriginal()
         self._document.complain(value, f"expected {TO}")
         return None
 

@@ -110,12 +110,23 @@ class ByHost:
 
 
 @attrs.frozen
+class ByOriginal:
+    """Each connection goes on where it was going before the kernel redirected it: to
+    the service that has the address among its ``addresses``, or to the address itself."""
+
+
+ORIGINAL = "original"
+"""The destination of what goes to an address that no service has. A service of that
+name, without endpoints, says how those are connected to."""
+
+
+@attrs.frozen
 class Listener:
     """One address (or several) where connections come in, and their chains."""
 
     name: str
     address: tuple[str, ...]
-    to: str | ByHost
+    to: str | ByHost | ByOriginal
     """A service's name; ``ByHost`` only where there can be requests."""
     direction: Direction = "outbound"
     protocol: Protocol = "detect"
@@ -138,7 +149,8 @@ class Service:
     endpoints: tuple[str, ...]
     """``host:port``, ``[v6]:port`` or ``unix:/path``."""
     protocol: ServiceProtocol = "auto"
-    """``auto``: what ALPN agrees on where a dial filter speaks TLS, else HTTP/1.1."""
+    """``auto``: what ALPN agrees on where a dial filter speaks TLS, else what the client
+    speaks, down to HTTP/1.1 where the endpoint knows no other."""
     dial: tuple[Placed, ...] = ()
     connect_timeout: float = attrs.field(default=1.0, validator=gt(0))
     """Linkerd's outbound default."""
@@ -149,6 +161,9 @@ class Service:
     resolve: float = attrs.field(default=5.0, validator=gt(0))
     """Seconds after which a host name is looked up again (Linkerd's floor)."""
     http2: Http2 = Http2()
+    addresses: tuple[str, ...] = ()
+    """Where redirected connections were going that mean this service, as the kernel has
+    them: ``10.0.0.7:80``, ``[fd00::7]:80``; ``0.0.0.0`` or ``[::]`` for every host."""
 
 
 @attrs.frozen

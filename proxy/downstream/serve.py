@@ -35,7 +35,7 @@ class Http:
     def __init__(
         self,
         pipeline: Pipeline[Request, Response],
-        route: Callable[[Head], str | None],
+        route: Callable[[Head, Connection], str | None],
         limits: HttpLimits,
         http2: Http2,
         deadlines: Deadlines,
@@ -46,7 +46,7 @@ class Http:
         self.pipeline = pipeline
         """What the next request goes through; replaced as a whole."""
         self.route = route
-        """The service a request goes to by its head; None when there is none."""
+        """The service a request goes to; None when there is none (``route.py``)."""
         self.limits = limits
         self.http2 = http2
         self.deadlines = deadlines

@@ -61,7 +61,7 @@ class Server(Protocol):
     """What a session needs of the listener it belongs to: ``serve.Http``."""
 
     pipeline: Pipeline[Request, Response]
-    route: Callable[[Head], str | None]
+    route: Callable[[Head, Connection], str | None]
     limits: HttpLimits
     http2: Http2
     deadlines: Deadlines
@@ -169,7 +169,7 @@ class Serving(ABC):
             raise Refused("CONNECT is off on this listener", status=405)
         if self._body is not None:
             self._body.check_length()
-        destination = self.server.route(head)
+        destination = self.server.route(head, self.connection)
         if destination is None:
             raise NoRoute(f"no service is named {head.host.decode('latin-1')}")
         return destination

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from meshfilters.counters import Metrics
 from meshfilters.errors import MeshError
 from meshfilters.exchange import Connection
 from proxy.transport.relay import Moved, relay
-from proxy.upstream.service import Service
+from proxy.upstream.original import Destination
 
 log = logging.getLogger("tulle.tcp")
 
@@ -20,9 +20,12 @@ class Tcp:
     """A connection service: relays until both sides have sent their last byte."""
 
     def __init__(
-        self, to: str, services: Mapping[str, Service], metrics: Metrics
+        self,
+        route: Callable[[Connection], str],
+        services: Mapping[str, Destination],
+        metrics: Metrics,
     ) -> None:
-        self._to = to
+        self._route = route
         self._services = services
         self._sent = metrics.counter(
             "tulle_tcp_sent_bytes_total", "Bytes from clients to a service.", LABELS
@@ -41,10 +44,11 @@ class Tcp:
 
         Raises MeshError when no endpoint takes the connection.
         """
-        key = (connection.direction, self._to)
-        service = self._services[self._to]
+        to = self._route(connection)
+        key = (connection.direction, to)
+        service = self._services[to]
         try:
-            pool = service.choose() or await service.wait_known()
+            pool = service.choose(connection) or await service.wait_known(connection)
             upstream = await pool.open_stream()
         except MeshError as error:
             self._failed.add((*key, error.reason))
@@ -58,7 +62,7 @@ class Tcp:
             self._received.add(key, moved.received)
         if moved.error:
             self._failed.add((*key, "broken"))
-            log.debug("connection broke dst=%s error=%s", self._to, moved.error)
+            log.debug("connection broke dst=%s error=%s", to, moved.error)
 
 
 def _do_nothing() -> None:

@@ -12,8 +12,8 @@ from meshfilters.errors import AttemptTimeout, MeshError, NoRoute, UpstreamError
 from meshfilters.exchange import Attempt
 from meshfilters.message import Buffered, Request, Response
 from proxy.chain.pipeline import FORWARD
+from proxy.upstream.original import Destination
 from proxy.upstream.pool import Connection, Pool
-from proxy.upstream.service import Service
 
 REPEATS = 2
 """Times that a request whose connection ended, and not it, is sent again."""
@@ -27,7 +27,7 @@ class Forward:
     """
 
     def __init__(
-        self, services: Mapping[str, Service], clock: Callable[[], float]
+        self, services: Mapping[str, Destination], clock: Callable[[], float]
     ) -> None:
         self._services = services
         self._clock = clock
@@ -38,9 +38,10 @@ class Forward:
         attempt: Attempt | None = None
         try:
             service = self._services.get(request.destination)
+            connected = exchange.connection
             if service is None:
                 raise NoRoute(f"no service is named {request.destination}")
-            pool = service.choose() or await service.wait_known()
+            pool = service.choose(connected) or await service.wait_known(connected)
             headers = request.headers
             attempt = Attempt(
                 len(exchange.attempts) + 1,

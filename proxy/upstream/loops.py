@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 
 from meshfilters.errors import LoopDetected, Refused
 from meshfilters.exchange import Direction
@@ -27,24 +27,30 @@ METADATA = frozenset(
 EVERYWHERE = ("0.0.0.0", "::")
 """How an address is written that listens on all of the machine's."""
 
-Own = Collection[tuple[str, int]]
-"""Hosts and ports where the proxy listens; it may change."""
+
+class Own:
+    """Where the proxy listens: hosts and ports, by the listener they are of."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, set[tuple[str, int]]] = {}
+        self.addresses: frozenset[tuple[str, int]] = frozenset()
+
+    def put(self, name: str, addresses: Iterable[object]) -> None:
+        """Of a listener, as sockets name them. None forgets it."""
+        self._named[name] = {
+            (each[0], each[1]) for each in addresses if isinstance(each, tuple)
+        }
+        self.addresses = frozenset().union(*self._named.values())
 
 
 class LoopGuard:
-    """Says no to original addresses, for the listeners of one direction."""
+    """Says no to original addresses."""
 
-    def __init__(
-        self,
-        direction: Direction,
-        own: Own,
-        is_local: Callable[[str], bool] | None = None,
-    ) -> None:
-        self._direction = direction
+    def __init__(self, own: Own, is_local: Callable[[str], bool] | None = None) -> None:
         self._own = own
         self._is_local = is_local or is_this_machine
 
-    def check(self, address: str) -> None:
+    def check(self, direction: Direction, address: str) -> None:
         """Raise LoopDetected or Refused when the address is none to connect to."""
         parsed = parse_address(address)
         assert isinstance(parsed, Inet)
@@ -52,7 +58,7 @@ class LoopGuard:
         ip = ipaddress.ip_address(host)
         if ip.is_unspecified:
             raise LoopDetected(f"{address} is no address to connect to")
-        if self._direction == "inbound":
+        if direction == "inbound":
             self._check_inbound(host, port, address)
         elif ip.is_loopback:
             raise LoopDetected(f"{address}: outbound does not connect to loopback")
@@ -64,16 +70,22 @@ class LoopGuard:
             raise LoopDetected(f"{address} is the proxy itself")
 
     def _check_inbound(self, host: str, port: int, address: str) -> None:
-        if any(port == each for _, each in self._own):
+        if any(port == each for _, each in self._own.addresses):
             raise LoopDetected(f"{address} is a port of the proxy itself")
         if not self._is_local(host):
             raise Refused(f"{address} is another machine's: inbound does not relay")
 
     def _is_own(self, host: str, port: int) -> bool:
-        own = self._own
+        own = self._own.addresses
         if (host, port) in own:
             return True
         return any((each, port) in own for each in EVERYWHERE) and self._is_local(host)
+
+
+def name_of(address: str) -> object:
+    """What a socket at an address of the file is named."""
+    parsed = parse_address(address)
+    return (parsed.host, parsed.port) if isinstance(parsed, Inet) else None
 
 
 def is_this_machine(host: str) -> bool:

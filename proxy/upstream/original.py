@@ -13,13 +13,14 @@ from heapq import nlargest
 import attrs
 
 from meshfilters.errors import LoopDetected, MeshError, Overloaded
-from meshfilters.exchange import Connection, Endpoint
+from meshfilters.exchange import Connection, Direction, Endpoint
 from meshfilters.stream import Stream
 from proxy.chain.side_tasks import SideTasks
 from proxy.config import model
 from proxy.transport.deadlines import Deadlines
 from proxy.upstream.loops import LoopGuard
 from proxy.upstream.pool import Pool
+from proxy.upstream.service import Service
 
 LARGEST = 1000
 """Addresses at a time. One more takes the place of the longest unused one."""
@@ -52,7 +53,8 @@ class OriginalService:
         self._deadlines = deadlines
         self._side_tasks = side_tasks
         self._guard = guard
-        self._places: OrderedDict[str, Place] = OrderedDict()
+        self._places: OrderedDict[tuple[Direction, str], Place] = OrderedDict()
+        # An address that one direction may go to, the other may not.
         self._timer = deadlines.timer(self._give_up_unused)
         self._is_closed = False
 
@@ -61,12 +63,13 @@ class OriginalService:
         address = connection.original
         if address is None:
             raise LoopDetected("it was not redirected: it came to the proxy itself")
-        place = self._places.get(address)
+        key = (connection.direction, address)
+        place = self._places.get(key)
         now = self._deadlines.clock()
         if place is None:
-            place = self._make(address, now)
+            place = self._make(key, now)
         place.used = now
-        self._places.move_to_end(address)
+        self._places.move_to_end(key)
         return place.pool
 
     async def wait_known(self, connection: Connection) -> Pool:
@@ -75,18 +78,18 @@ class OriginalService:
 
     def recheck(self) -> None:
         """The proxy listens elsewhere: forget the addresses that are its own since."""
-        for address in list(self._places):
+        for key in list(self._places):
             try:
-                self._guard.check(address)
+                self._guard.check(*key)
             except MeshError:
-                self._places.pop(address).pool.close()
+                self._places.pop(key).pool.close()
 
-    def _make(self, address: str, now: float) -> Place:
-        self._guard.check(address)
+    def _make(self, key: tuple[Direction, str], now: float) -> Place:
+        self._guard.check(*key)
         if len(self._places) >= LARGEST:
             self._make_room()
         pool = Pool(
-            Endpoint(self.settings.name, address),
+            Endpoint(self.settings.name, key[1]),
             self._open_stream,
             self._deadlines,
             self._side_tasks,
@@ -99,24 +102,24 @@ class OriginalService:
             pool.close()
         elif not self._places:
             self._timer.set(now + self.settings.pool_idle)
-        place = self._places[address] = Place(pool, now)
+        place = self._places[key] = Place(pool, now)
         return place
 
     def _make_room(self) -> None:
-        for address, place in self._places.items():
+        for key, place in self._places.items():
             if not place.pool.active:
-                self._places.pop(address).pool.close()
+                self._places.pop(key).pool.close()
                 return
         raise Overloaded(f"{LARGEST} original addresses are in use at once")
 
     def _give_up_unused(self) -> None:
         now = self._deadlines.clock()
         oldest = now - self.settings.pool_idle
-        for address, place in list(self._places.items()):
+        for key, place in list(self._places.items()):
             if place.pool.active:
                 place.used = now
             elif place.used <= oldest:
-                self._places.pop(address).pool.close()
+                self._places.pop(key).pool.close()
         if self._places:
             self._timer.set(now + self.settings.pool_idle)
 
@@ -135,3 +138,7 @@ class OriginalService:
 
     def __repr__(self) -> str:
         return f"<OriginalService {self.settings.name}: {len(self._places)} addresses>"
+
+
+Destination = Service | OriginalService
+"""What a request or a connection is sent to."""

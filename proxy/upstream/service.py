@@ -15,7 +15,7 @@ from random import Random
 import trio
 
 from meshfilters.errors import NoEndpoints
-from meshfilters.exchange import Endpoint
+from meshfilters.exchange import Connection, Endpoint
 from meshfilters.stream import Stream
 from proxy.chain.side_tasks import SideTasks
 from proxy.config import model
@@ -62,8 +62,11 @@ class Service:
         self._looking: trio.Event | None = None
         self._update()
 
-    def choose(self) -> Pool | None:
-        """The pool for the next attempt; None when no address is known yet."""
+    def choose(self, connection: Connection | None = None) -> Pool | None:
+        """The pool for the next attempt; None when no address is known yet.
+
+        Whose connection it is for makes no difference here (``original.py``).
+        """
         if self._names and self._deadlines.clock() >= self._fresh_until:
             self._look_up_soon()
         choices = self._choices
@@ -87,7 +90,7 @@ class Service:
         standing = [pool for pool in self._choices if not pool.is_down]
         return min(standing or [one, other], key=lambda pool: pool.active)
 
-    async def wait_known(self) -> Pool:
+    async def wait_known(self, connection: Connection | None = None) -> Pool:
         """The pool for the first attempt, once its name is resolved. Raises NoEndpoints."""
         if self._looking is not None:
             with trio.move_on_after(LOOKUP_TIME):

@@ -33,29 +33,29 @@ from proxy.chain.pipeline import (
     request_pipeline,
 )
 from proxy.chain.side_tasks import SideTasks
-from proxy.config.model import HTTP, ByHost, Config
+from proxy.config.model import HTTP, ORIGINAL, ByHost, ByOriginal, Config
 from proxy.config.model import Listener as ListenerSettings
 from proxy.config.model import Service as ServiceSettings
 from proxy.downstream.detect import Detect
 from proxy.downstream.listen import Listener
 from proxy.downstream.passthrough import Passthrough
+from proxy.downstream.route import Route, opaque_route, requests_route
 from proxy.downstream.serve import Http
-from proxy.downstream.serving import Head
 from proxy.downstream.tcp import Tcp
 from proxy.transport.deadlines import Deadlines
+from proxy.transport.original import original_destination
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream
 from proxy.upstream.dial import Dialer
 from proxy.upstream.forward import Forward
+from proxy.upstream.loops import LoopGuard, Own, name_of
+from proxy.upstream.original import Destination, OriginalService
 from proxy.upstream.service import Service, look_up
 
 log = logging.getLogger("tulle.worker")
 
 QUIET = 10.0
 """Seconds between two lines at info about connections that a listener's filters ended."""
-
-Route = Callable[[Head], str | None]
-"""The service a request goes to by its head; None when there is none."""
 
 
 @attrs.define(eq=False)
@@ -78,7 +78,7 @@ class Port:
 class Dialling:
     """A service as it runs, and the chain it dials through."""
 
-    service: Service
+    service: Destination
     pipeline: Pipeline[Endpoint, Stream]
 
 
@@ -108,7 +108,8 @@ class Worker:
             metrics, self._tallies, self._blame, self._random, export, workers
         )
         self._services: dict[str, Dialling] = {}
-        self._known: dict[str, Service] = {}
+        self._known: dict[str, Destination] = {}
+        self._own = Own()
         self._ports: dict[str, Port] = {}
         self._listeners: set[Listener] = set()
         self._side_tasks: SideTasks | None = None
@@ -224,13 +225,15 @@ class Worker:
         with self._filters.building():
             services = {
                 name: self._service(settings)
-                for name, settings in config.services.items()
+                for name, settings in _services(config).items()
             }
             known = {name: each.service for name, each in services.items()}
             ports = {
-                name: self._port(settings, known)
+                name: self._port(settings, config, known)
                 for name, settings in config.listeners.items()
             }
+        if config.admin is not None:
+            self._own.put("", [name_of(config.admin)])
         old, self._services, self._known = self._services, services, known
         for name, dialling in services.items():
             if old.get(name) is not dialling:
@@ -253,24 +256,23 @@ class Worker:
         assert self._side_tasks is not None
         dialer = Dialer(self._readiness, settings.connect_timeout)
         pipeline = other_pipeline(running, dialer, self._blame)
-        service = Service(
-            settings,
-            pipeline.counted,
-            self._deadlines,
-            self._side_tasks,
-            self._random,
-            look_up,
-        )
+        shared = (settings, pipeline.counted, self._deadlines, self._side_tasks)
+        service: Destination
+        if settings.endpoints:
+            service = Service(*shared, self._random, look_up)
+        else:
+            service = OriginalService(*shared, LoopGuard(self._own))
         return Dialling(service, pipeline)
 
-    def _port(self, settings: ListenerSettings, known: dict[str, Service]) -> Port:
-        route = _route(settings.to, known)
+    def _port(
+        self, settings: ListenerSettings, config: Config, known: dict[str, Destination]
+    ) -> Port:
+        route = requests_route(settings.to, config.services)
+        of_bytes = opaque_route(settings.to, config.services)
         http: Http | None = None
         requests: Pipeline[Request, Response] | None = None
         service: Detect | Passthrough | Tcp
-        opaque: Tcp | None = None
-        if isinstance(settings.to, str):
-            opaque = Tcp(settings.to, known, self.metrics)
+        opaque = Tcp(of_bytes, known, self.metrics) if of_bytes is not None else None
         if settings.protocol in HTTP:
             requests = self._requests(settings, known)
             standing = self._ports.get(settings.name)
@@ -291,7 +293,7 @@ class Worker:
         return Port(settings, connections, http, requests, route)
 
     def _requests(
-        self, settings: ListenerSettings, known: dict[str, Service]
+        self, settings: ListenerSettings, known: dict[str, Destination]
     ) -> Pipeline[Request, Response]:
         running = cast(
             list[Running[Request, Response]],
@@ -356,6 +358,7 @@ class Worker:
         async def serve(stream: SocketStream, client: str, server: str) -> None:
             await self._serve(self._ports.get(name, port), stream, client, server)
 
+        self._now_own(name, sockets)
         for each in sockets:
             listener = Listener(
                 name, each, self._readiness, serve, port.settings.max_connections
@@ -364,6 +367,13 @@ class Worker:
             self._listeners.add(listener)
             self._accepting.start_soon(self._run_listener, listener)
 
+    def _now_own(self, name: str, sockets: Sequence[socket]) -> None:
+        """The proxy listens here, and nowhere else by that name."""
+        self._own.put(name, (each.getsockname() for each in sockets))
+        original = self._known.get(ORIGINAL)
+        if isinstance(original, OriginalService):
+            original.recheck()
+
     async def _run_listener(self, listener: Listener) -> None:
         try:
             await listener.run()
@@ -371,6 +381,7 @@ class Worker:
             self._listeners.discard(listener)
 
     def _close_port(self, port: Port) -> None:
+        self._now_own(port.settings.name, ())
         for listener in port.sockets:
             listener.stop()
         if port.http is not None:
@@ -383,6 +394,8 @@ class Worker:
         pipeline, direction = port.connections, port.settings.direction
         self._opened.add((direction, "src"))
         connection = Connection(stream, client, port.settings.name, direction, server)
+        if isinstance(port.settings.to, ByOriginal):
+            connection.original = original_destination(stream.socket)
         http = port.http
         pipeline.active += 1
         if http is not None:
@@ -451,7 +464,7 @@ class Worker:
             "address": list(settings.address),
             "direction": settings.direction,
             "protocol": settings.protocol,
-            "to": settings.to if isinstance(settings.to, str) else "by host",
+            "to": _shown_to(settings.to),
             "connection": [_shown(each) for each in port.connections.filters],
             "request": [_shown(each) for each in requests],
             "dial": {
@@ -466,9 +479,14 @@ def _shown(running: Running[Any, Any]) -> dict[str, str]:
     return {"filter": running.name, "settings": repr(running.placed.settings)}
 
 
-def _route(to: str | ByHost, known: Mapping[str, object]) -> Route:
-    if isinstance(to, ByHost):
-        return lambda head: (
-            host if (host := head.host.decode("ascii")) in known else None
-        )
-    return lambda head: to
+def _shown_to(to: str | ByHost | ByOriginal) -> str:
+    if isinstance(to, str):
+        return to
+    return "by host" if isinstance(to, ByHost) else "by original"
+
+
+def _services(config: Config) -> Mapping[str, ServiceSettings]:
+    """Every service, with that of original addresses where one listener needs it."""
+    if any(isinstance(each.to, ByOriginal) for each in config.listeners.values()):
+        return {ORIGINAL: ServiceSettings(ORIGINAL, ()), **config.services}
+    return config.services

@@ -14,10 +14,11 @@ listeners:
     connection: [{tls: {mode: passthrough}}]
     request: [metrics, timeout]
     to: app
+  original: {address: "127.0.0.1:4140", to: {by: original}, request: []}
   by-host: {address: "127.0.0.1:8081", protocol: grpc, to: {by: host}, request: []}
 services:
   app: {endpoints: ["127.0.0.1:9000", "127.0.0.1:9001"], dial: [tls]}
-  api: {endpoints: ["127.0.0.1:9002"], protocol: http2}
+  api: {endpoints: ["127.0.0.1:9002"], protocol: http2, addresses: ["10.0.0.7:80"]}
 """
 
 
@@ -37,11 +38,14 @@ def test_a_file_that_is_right_is_told_in_words(tmp_path: Path) -> None:
         "  connection: tls",
         "  request: metrics > timeout",
         "  to: app",
+        "listener original: detect, outbound, 127.0.0.1:4140",
+        "  to: the service that has the original address, or the address itself",
         "listener by-host: grpc, outbound, 127.0.0.1:8081",
         "  to: the service named by Host",
         "service app: 127.0.0.1:9000, 127.0.0.1:9001",
         "  dial: tls",
         "service api: http2, 127.0.0.1:9002",
+        "  addresses: 10.0.0.7:80",
         "workers: 1",
         "admin: none",
     ]
@@ -55,7 +59,7 @@ def test_each_problem_is_a_line_and_the_exit_code_is_2(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stdout.splitlines() == [
         f'{file}:8: listeners.in.to: "ap": no service is named ap; did you mean app?',
-        f'{file}:9: listeners.by-host.address: "127.0.0.1:808l": expected a port '
+        f'{file}:10: listeners.by-host.address: "127.0.0.1:808l": expected a port '
         'from 0 to 65535 behind the colon, not "808l"',
     ]
     assert result.stderr == f"2 problems in {file}\n"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config.address import Inet, Unix, parse_address
+from proxy.config.address import Inet, Unix, parse_address, parse_original
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,33 @@ def test_addresses_that_are_wrong_say_what_is_expected(text: str, wanted: str) -
 def test_a_host_that_must_be_looked_up_is_known_from_one_that_need_not() -> None:
     assert Inet("localhost", 80).is_name
     assert not Inet("::1", 80).is_name
+
+
+@pytest.mark.parametrize(
+    ("text", "original"),
+    [
+        ("10.0.0.7:080", "10.0.0.7:80"),
+        ("[FD00:0::07]:80", "[fd00::7]:80"),
+        ("[::ffff:10.0.0.7]:80", "10.0.0.7:80"),
+        ("0.0.0.0:80", "0.0.0.0:80"),
+        ("[::]:80", "[::]:80"),
+    ],
+)
+def test_original_addresses_are_written_as_the_kernel_has_them(
+    text: str, original: str
+) -> None:
+    assert parse_original(text) == original
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("app.local:80", "an IP address and a port"),
+        ("unix:/run/app.sock", "an IP address and a port"),
+        ("10.0.0.7:0", "a port from 1 to 65535"),
+        ("10.0.0.7", "the port is missing"),
+    ],
+)
+def test_nobody_is_redirected_from_a_name(text: str, wanted: str) -> None:
+    with pytest.raises(ValueError, match=wanted):
+        parse_original(text)

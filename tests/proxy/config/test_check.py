@@ -11,7 +11,15 @@ import pytest
 from meshfilters.api import ConnectionFilter, RequestFilter
 from meshfilters.env import Env
 from proxy.config.check import check, check_destinations, check_files
-from proxy.config.model import ByHost, Config, Listener, Placed, Service, Tracing
+from proxy.config.model import (
+    ByHost,
+    ByOriginal,
+    Config,
+    Listener,
+    Placed,
+    Service,
+    Tracing,
+)
 from proxy.config.problems import dotted
 
 
@@ -230,3 +238,55 @@ def test_a_filters_files_can_be_read(
         assert list(check_files(Filter(file=file))) == [(("file",), sentence)]
     monkeypatch.undo()
     assert list(check_files(Filter(file=here))) == []
+
+
+def test_original_addresses_need_no_service_and_any_protocol() -> None:
+    for protocol in ("detect", "grpc", "tls", "opaque"):
+        assert told(listener(to=ByOriginal(), protocol=protocol), services={}) == []
+
+
+def test_the_service_of_original_addresses_has_no_endpoints() -> None:
+    by_original = listener(to=ByOriginal())
+    one = {"original": Service("original", (), pool_idle=9)}
+    other = {"original": Service("original", ("127.0.0.1:9",))}
+
+    assert told(by_original, services=one) == []
+    assert told(by_original, services=other) == [
+        "services.original.endpoints: with to: {by: original} they are the original "
+        "addresses themselves: expected []"
+    ]
+    assert told(listener(to="original"), services=other) == []
+    assert told(listener(to="original"), services=one) == [
+        "services.original.endpoints: expected at least one endpoint"
+    ]
+
+
+def test_an_original_address_means_one_service() -> None:
+    services = {
+        name: Service(name, ("127.0.0.1:9",), addresses=("10.0.0.7:80",))
+        for name in ("app", "other")
+    }
+
+    assert told(listener(), services=services) == [
+        "services.other.addresses[0]: 10.0.0.7:80 is an address of app already"
+    ]
+
+
+def test_nothing_redirects_to_a_path() -> None:
+    [problem] = told(listener("unix:/run/x.sock", to=ByOriginal()))
+
+    assert (
+        problem
+        == "listeners.in.to: by: original needs ports: no rule redirects to a path"
+    )
+
+
+def test_what_means_a_service_that_is_the_listener_itself_is_a_loop() -> None:
+    by_original = listener("127.0.0.1:9", to=ByOriginal())
+    app = Service("app", ("127.0.0.1:9",), addresses=("10.0.0.7:80",))
+
+    assert told(by_original, services={"app": app}) == [
+        "listeners.in.to: app is at 127.0.0.1:9, this listener itself"
+    ]
+    # Nothing goes there by its address.
+    assert told(by_original) == []

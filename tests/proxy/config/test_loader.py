@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from proxy.config.loader import load, parse, read_text
-from proxy.config.model import ByHost, Config, Http2, Log, Tracing
+from proxy.config.model import ByHost, ByOriginal, Config, Http2, Log, Tracing
 from proxy.config.problems import ConfigErrors
 from tests.authority import root
 
@@ -167,7 +167,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_lines() -> None:
         "retry, split, timeout, trace",
         '14: listeners.raw.address: "unix:": expected a path behind unix:',
         '14: listeners.raw.protocol: "tcp": expected opaque, which tcp was renamed to',
-        "14: listeners.raw.to: a map: expected a service's name or {by: host}",
+        "14: listeners.raw.to: a map: expected a service's name, {by: host} or {by: original}",
         "15: listeners.none: 7: expected a map",
         '17: services.app.endpoints[0]: "localhost": expected host:port, [v6]:port '
         "or unix:/path; the port is missing",
@@ -343,3 +343,28 @@ def test_what_files_hold_is_looked_at_when_asked(tmp_path: Path) -> None:
 
     [problem] = raised.value.problems
     assert problem.path == "listeners.in.connection[0].tls"
+
+
+ORIGINALS = """
+listeners: {{out: {{address: "127.0.0.1:4140", to: {{by: original}}}}}}
+services: {{api: {{endpoints: ["api.local:80"], addresses: {0}}}}}
+"""
+
+
+def test_original_addresses_are_read_as_one_or_several() -> None:
+    one = parse(ORIGINALS.format('"10.0.0.7:80"'), BASE / "f")
+    several = parse(ORIGINALS.format('["10.0.0.7:80", "[FD00::7]:80"]'), BASE / "f")
+
+    assert one.listeners["out"].to == ByOriginal()
+    assert one.services["api"].addresses == ("10.0.0.7:80",)
+    assert several.services["api"].addresses == ("10.0.0.7:80", "[fd00::7]:80")
+
+
+def test_original_addresses_that_are_none_are_told() -> None:
+    with pytest.raises(ConfigErrors) as raised:
+        parse(ORIGINALS.format('["10.0.0.7:80", "api.local:80", 80]'), BASE / "f")
+
+    assert [(each.path, each.wanted[:25]) for each in raised.value.problems] == [
+        ("services.api.addresses[1]", "expected an IP address an"),
+        ("services.api.addresses[2]", "expected host:port, [v6]:"),
+    ]

@@ -19,11 +19,10 @@ from meshfilters.message import Buffered, Request, Response
 from meshfilters.stream import Stream
 from proxy.chain.pipeline import Blame, Pipeline, Running, Tally, request_pipeline
 from proxy.chain.side_tasks import SideTasks
-from proxy.codec.h1 import RequestHead
 from proxy.config.model import Http as HttpLimits
-from proxy.config.model import Http2
-from proxy.config.model import Placed
+from proxy.config.model import Http2, Placed
 from proxy.downstream.serve import Http
+from proxy.downstream.serving import Head
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream, tune
@@ -224,6 +223,6 @@ class Served:
         return None if error is None else type(error)
 
 
-def route(head: RequestHead) -> str | None:
+def route(head: Head, connection: Connection) -> str | None:
     """Everything has a place to go, save the host ``nowhere``."""
     return None if head.host == b"nowhere" else "app"

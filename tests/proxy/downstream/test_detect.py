@@ -104,7 +104,7 @@ class Place:
         settings = model.Listener("web", ("a:1",), to, protocol=protocol)
         if self._detect is None:
             tcp = (
-                Tcp(to, {"db": self.service}, self.metrics)
+                Tcp(lambda connection: "db", {"db": self.service}, self.metrics)
                 if isinstance(to, str)
                 else None
             )

@@ -39,7 +39,7 @@ class Opaque:
             Random(0),
             self._look_up,
         )
-        self.tcp = Tcp("db", {"db": self.service}, self.metrics)
+        self.tcp = Tcp(lambda connection: "db", {"db": self.service}, self.metrics)
 
     async def _dial(self, endpoint: Endpoint) -> Stream:
         await trio.lowlevel.checkpoint()

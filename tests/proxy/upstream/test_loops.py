@@ -6,9 +6,11 @@ import pytest
 
 from meshfilters.errors import LoopDetected, MeshError, Refused
 from meshfilters.exchange import Direction
-from proxy.upstream.loops import LoopGuard, is_this_machine
+from proxy.upstream.loops import LoopGuard, Own, is_this_machine, name_of
 
-OWN = {("0.0.0.0", 4143), ("127.0.0.1", 4140), ("192.0.2.5", 9000), ("::", 4144)}
+OWN = Own()
+OWN.put("in", [("0.0.0.0", 4143), ("::", 4144, 0, 0)])
+OWN.put("out", [("127.0.0.1", 4140), ("192.0.2.5", 9000), "/run/a.sock", None])
 
 
 def is_local(host: str) -> bool:
@@ -17,7 +19,7 @@ def is_local(host: str) -> bool:
 
 def verdict(direction: Direction, address: str) -> type[MeshError] | None:
     try:
-        LoopGuard(direction, OWN, is_local).check(address)
+        LoopGuard(OWN, is_local).check(direction, address)
     except MeshError as error:
         return type(error)
     return None
@@ -67,13 +69,15 @@ def test_inbound_goes_to_this_machine(
 
 
 def test_where_the_proxy_listens_may_change() -> None:
-    own: set[tuple[str, int]] = set()
-    guard = LoopGuard("outbound", own, is_local)
-    guard.check("10.0.0.5:4143")
-    own.add(("::", 4143))
-
+    own = Own()
+    guard = LoopGuard(own, is_local)
+    guard.check("outbound", "10.0.0.5:4143")
+    own.put("in", [("::", 4143, 0, 0)])
     with pytest.raises(LoopDetected, match=r"10\.0\.0\.5:4143 is the proxy itself"):
-        guard.check("10.0.0.5:4143")
+        guard.check("outbound", "10.0.0.5:4143")
+    own.put("in", [])
+
+    guard.check("outbound", "10.0.0.5:4143")
 
 
 @pytest.mark.parametrize(
@@ -82,4 +86,9 @@ def test_where_the_proxy_listens_may_change() -> None:
 )
 def test_the_kernel_knows_what_is_this_machines(host: str, wanted: bool) -> None:
     assert is_this_machine(host) is wanted
-    assert LoopGuard("inbound", ())._is_local is is_this_machine
+    assert LoopGuard(Own())._is_local is is_this_machine
+
+
+def test_an_address_of_the_file_is_named_as_a_socket_is() -> None:
+    assert name_of("[::1]:4191") == ("::1", 4191)
+    assert name_of("unix:/run/admin.sock") is None

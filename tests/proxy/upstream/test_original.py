@@ -7,30 +7,33 @@ import trio
 import trio.testing
 
 from meshfilters.errors import LoopDetected, Overloaded, Refused
-from meshfilters.exchange import Connection
+from meshfilters.exchange import Connection, Direction
 from meshfilters.memory import stream_pair
 from proxy.config import model
 from proxy.upstream import original
-from proxy.upstream.loops import LoopGuard
+from proxy.upstream.loops import LoopGuard, Own
 from proxy.upstream.original import SHOWN, OriginalService
 from tests.proxy.upstream.bench import Bench
 
 SETTINGS = model.Service("original", ())
-OWN: set[tuple[str, int]] = set()
 
 
 @pytest.fixture
-def made(bench: Bench) -> OriginalService:
-    OWN.clear()
-    guard = LoopGuard("outbound", OWN, lambda host: host.startswith("10.9."))
+def own() -> Own:
+    return Own()
+
+
+@pytest.fixture
+def made(bench: Bench, own: Own) -> OriginalService:
+    guard = LoopGuard(own, lambda host: host.startswith("10.9."))
     return OriginalService(
         SETTINGS, bench.dial, bench.deadlines, bench.side_tasks, guard
     )
 
 
-def going_to(address: str | None) -> Connection:
+def going_to(address: str | None, direction: Direction = "outbound") -> Connection:
     stream, _ = stream_pair()
-    return Connection(stream, "192.0.2.1:1", "out", "outbound", original=address)
+    return Connection(stream, "192.0.2.1:1", "out", direction, original=address)
 
 
 async def test_an_address_has_one_pool_and_another_has_another(
@@ -65,6 +68,18 @@ async def test_what_the_guard_refuses_gets_no_pool(
             made.choose(going_to(address))
 
     assert made.statistics() == []
+
+
+async def test_what_one_direction_may_the_other_may_not_by_the_same_pool(
+    made: OriginalService, clock: object
+) -> None:
+    made.choose(going_to("10.0.0.7:80"))
+    with pytest.raises(Refused, match="another machine's"):
+        made.choose(going_to("10.0.0.7:80", "inbound"))
+
+    pool = made.choose(going_to("10.9.0.7:80", "inbound"))
+
+    assert pool.endpoint.address == "10.9.0.7:80"
 
 
 async def test_an_unused_address_is_given_up_and_one_in_use_is_kept(
@@ -113,14 +128,14 @@ async def test_with_all_in_use_there_is_no_place(
 
 
 async def test_an_address_where_the_proxy_listens_since_is_forgotten(
-    made: OriginalService, clock: object
+    made: OriginalService, own: Own, clock: object
 ) -> None:
-    own = made.choose(going_to("10.9.0.1:4143"))
+    ours = made.choose(going_to("10.9.0.1:4143"))
     other = made.choose(going_to("10.0.0.1:4143"))
-    OWN.add(("::", 4143))
+    own.put("in", [("::", 4143, 0, 0)])
     made.recheck()
 
-    assert own._is_closed
+    assert ours._is_closed
     assert not other._is_closed
     with pytest.raises(LoopDetected):
         made.choose(going_to("10.9.0.1:4143"))

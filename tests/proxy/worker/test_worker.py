@@ -145,7 +145,7 @@ class Mesh:
         """When set, the origin answers behind it."""
         self.asked = 0
         self._held = held
-        self._behind = self._open()
+        self.behind = self._open()
         self._addresses: dict[str, tuple[str, int]] = {}
         self.worker = Worker(
             self.config(), metrics=self.metrics, export=lambda _: None, workers=1
@@ -155,13 +155,15 @@ class Mesh:
     def _open(self) -> socket.socket:
         return self._held.enter_context(socket.create_server(("127.0.0.1", 0)))
 
+    @property
+    def origin(self) -> str:
+        host, port = self.behind.getsockname()
+        return f"{host}:{port}"
+
     def config(
         self, chain: str = "one", more: str = "", service: str = "", file: str = FILE
     ) -> Config:
-        port = self._behind.getsockname()[1]
-        text = file.format(
-            chain=chain, more=more, origin=f"127.0.0.1:{port}", service=service
-        )
+        text = file.format(chain=chain, more=more, origin=self.origin, service=service)
         return parse(text, Path("mesh.yaml"))
 
     def open(self, *names: str) -> dict[str, list[socket.socket]]:
@@ -174,7 +176,7 @@ class Mesh:
     async def start(self, config: Config | None = None) -> None:
         if config is not None:
             self.worker.config = config
-        origin = trio.SocketListener(trio.socket.from_stdlib_socket(self._behind.dup()))
+        origin = trio.SocketListener(trio.socket.from_stdlib_socket(self.behind.dup()))
         self.nursery.start_soon(trio.serve_listeners, self._answer, [origin])
         await self.nursery.start(self._run)
 
@@ -528,7 +530,7 @@ async def test_a_listener_goes_over_to_another_protocol(mesh: Mesh) -> None:
     assert await (await mesh.connect()).ask() == ORIGINS
 
 
-async def test_a_worker_that_drains_ends_behind_its_last_request(mesh: Mesh) -> None:
+async def test_a_worker_that_drains_endsbehind_its_last_request(mesh: Mesh) -> None:
     await mesh.start()
     client = await mesh.connect()
     mesh.hold = trio.Event()
@@ -675,3 +677,96 @@ async def test_what_it_tells_of_itself_is_json(mesh: Mesh) -> None:
     assert shown["filter"] == "headers"
     calls = mesh.metrics.counter("tulle_filter_calls_total", "", ()).values
     assert calls == {("request", "headers"): 1}
+
+
+ORIGINAL = """
+admin: 127.0.0.1:4191
+listeners:
+  in: {{address: 127.0.0.1:4143, direction: inbound, to: {{by: original}}, request: [] {more}}}
+services:
+  app: {{endpoints: ["{origin}"], addresses: ["10.0.0.7:80"] {service}}}
+"""
+
+
+@attrs.define
+class Kernel:
+    """Says of every connection that it was going to one address."""
+
+    original: str | None = None
+
+    def __call__(self, sock: socket.socket) -> str | None:
+        return self.original
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel()
+    monkeypatch.setattr("proxy.worker.worker.original_destination", made)
+    return made
+
+
+async def test_a_redirected_request_goes_to_the_service_of_its_address(
+    mesh: Mesh, kernel: Kernel
+) -> None:
+    await mesh.start(mesh.config(file=ORIGINAL))
+    kernel.original = "10.0.0.7:80"
+    client = await mesh.connect("in")
+
+    assert (await client.ask()).endswith(b"origin")
+    assert mesh.worker.chains()["in"]["to"] == "by original"  # type: ignore[index]  # a map
+
+
+async def test_a_redirected_request_goes_on_to_an_address_that_nobody_named(
+    mesh: Mesh, kernel: Kernel
+) -> None:
+    await mesh.start(mesh.config(file=ORIGINAL))
+    kernel.original = mesh.origin
+    client = await mesh.connect("in")
+    answer = await client.ask()
+    services = mesh.worker.statistics()["services"]
+
+    assert answer.endswith(b"origin")
+    assert isinstance(services, dict)
+    assert [each["endpoint"] for each in services["original"]] == [mesh.origin]
+
+
+async def test_redirected_bytes_go_on_to_their_address(
+    mesh: Mesh, kernel: Kernel
+) -> None:
+    await mesh.start(mesh.config(file=ORIGINAL, more=", protocol: opaque"))
+    kernel.original = mesh.origin
+    client = await mesh.connect("in")
+    await client.ask()
+    await client.stream.aclose()
+    await mesh.until_accepted(0)
+    sent = mesh.metrics.counter("tulle_tcp_sent_bytes_total", "", ()).values
+
+    assert list(sent) == [("inbound", "original")]
+
+
+@pytest.mark.parametrize("original", [None, "127.0.0.1:4191"])
+async def test_what_leads_back_to_the_proxy_is_a_loop(
+    mesh: Mesh, kernel: Kernel, original: str | None
+) -> None:
+    await mesh.start(mesh.config(file=ORIGINAL))
+    kernel.original = original
+    client = await mesh.connect("in")
+    answer = await client.ask()
+
+    assert answer.startswith(b"HTTP/1.1 508 Loop Detected\r\n")
+    assert b"tulle-error: loop detected; by=forward\r\n" in answer
+
+
+async def test_where_the_proxy_listens_is_looked_at_as_it_changes(
+    mesh: Mesh, kernel: Kernel
+) -> None:
+    await mesh.start(mesh.config(file=ORIGINAL))
+    kernel.original = mesh.origin
+    client = await mesh.connect("in")
+    assert (await client.ask()).endswith(b"origin")
+    config = mesh.config(file=ORIGINAL)
+    same = attrs.evolve(config.listeners["in"], name="same", to="app")
+    more = attrs.evolve(config, listeners={**config.listeners, "same": same})
+    mesh.worker.apply(more, {"same": [mesh.behind.dup()]})
+
+    assert (await client.ask()).startswith(b"HTTP/1.1 508 ")
