@@ -134,7 +134,8 @@ class Lane(Serving):
     @property
     def is_unanswered(self) -> bool:
         """Whether no head of a response has gone out for the stream under way."""
-        return self._writer.status is None
+        # What the writer says is of the last exchange while this one has not started.
+        return self.exchange is None or self._writer.status is None
 
     async def run(self) -> None:
         """Serve what ``begin`` gives, until cancelled."""

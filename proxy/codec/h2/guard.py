@@ -14,6 +14,7 @@ from proxy.codec.h2.codec import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
     PREFACE,
+    PROTOCOL_ERROR,
     Role,
     Settings,
 )
@@ -47,6 +48,12 @@ HEADERS frame allows one more: gRPC measures the bandwidth with a PING behind da
 RESETS, RESET_RATE = 500, 100.0
 """RST_STREAM frames at once, and a second: behind what the session makes of them."""
 
+UNHEARD, WINDOW = 200, 1.0
+"""Heads within so many seconds that became neither a request nor trailers: malformed, or
+of more streams than were granted. The library answers each with a reset (CVE-2025-8671)."""
+
+PADDED, PRIORITISED = 0x8, 0x20
+
 
 class Guard:
     """Counts one connection's incoming frames."""
@@ -67,8 +74,11 @@ class Guard:
         "_resets_at",
         "_skip",
         "_streams",
+        "_unheard",
+        "_unheard_at",
         "_windows",
         "code",
+        "heard",
         "sent",
     )
 
@@ -80,6 +90,8 @@ class Guard:
     ) -> None:
         self.sent = 0
         """DATA frames that we have sent, about: the codec counts them here."""
+        self.heard = 0
+        """Heads that the codec has made something of: counted here, too."""
         self.code = ENHANCE_YOUR_CALM
         """What a breach is told with."""
         self._max_frame = settings.max_frame
@@ -96,9 +108,15 @@ class Guard:
         self._windows = 0
         self._controls, self._controls_at = float(BURST), clock()
         self._resets, self._resets_at = float(RESETS), self._controls_at
+        self._unheard, self._unheard_at = 0, self._controls_at
 
     def check(self, data: bytes) -> str:
         """Count the frames in ``data``; what is too much of them, or nothing."""
+        if self._streams - self.heard - self._unheard > UNHEARD:
+            now = self._clock()
+            if now < self._unheard_at + WINDOW:
+                return "too many heads that are no requests"
+            self._unheard, self._unheard_at = self._streams - self.heard, now
         if self._preface:
             skipped = min(self._preface, len(data))
             self._preface -= skipped
@@ -113,6 +131,12 @@ class Guard:
             if length > self._max_frame:
                 self.code = FRAME_SIZE_ERROR
                 return "a frame over its limit"
+            if kind == PRIORITY or (kind == HEADERS and flags & PRIORITISED):
+                if position + 15 > end and position + 9 + length > end:
+                    break  # what it depends on is still to come
+                if _depends_on_itself(data, position, kind, flags, length):
+                    self.code = PROTOCOL_ERROR
+                    return "a stream that depends on itself"
             why = self._count(kind, flags, length)
             if why:
                 return why
@@ -197,3 +221,14 @@ class Guard:
     def _allow(self) -> None:
         if self._controls < BURST:
             self._controls += 1
+
+
+def _depends_on_itself(
+    data: bytes, position: int, kind: int, flags: int, length: int
+) -> bool:
+    """Whether a priority is nonsense (RFC 7540, 5.3.1), which libraries may ignore."""
+    start = position + 9 + (kind == HEADERS and bool(flags & PADDED))
+    if length < 5:
+        return False
+    stream = int.from_bytes(data[position + 5 : position + 9], "big") & 0x7FFFFFFF
+    return stream == int.from_bytes(data[start : start + 4], "big") & 0x7FFFFFFF

@@ -131,9 +131,11 @@ class Nghttp2Codec:
     def _on_request(self, event: RequestReceived) -> None:
         stream = self._last = event.stream_id
         self._open.add(stream)
+        self._guard.heard += 1
         self._receiver.on_head(stream, event.headers, event.end_stream)
 
     def _on_response(self, event: ResponseReceived) -> None:
+        self._guard.heard += 1
         self._receiver.on_head(event.stream_id, event.headers, event.end_stream)
 
     def _on_data(self, event: DataReceived) -> None:
@@ -150,6 +152,7 @@ class Nghttp2Codec:
             self._receiver.on_closed(stream, code, is_ours)
 
     def _on_trailers(self, event: TrailersReceived) -> None:
+        self._guard.heard += 1
         self._receiver.on_trailers(event.stream_id, event.headers)
 
     def _on_reset(self, event: StreamReset) -> None:
@@ -164,6 +167,7 @@ class Nghttp2Codec:
         self._receiver.on_room()
 
     def _on_informational(self, event: InformationalResponseReceived) -> None:
+        self._guard.heard += 1
         self._receiver.on_informational(event.stream_id, event.headers)
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
