@@ -1,4 +1,4 @@
-"""Where the loads end: nginx for HTTP, a process of our own for bytes."""
+"""Where the loads end: nginx and nghttpd for HTTP, processes of our own for bytes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks import certificates
-from benchmarks.loads.load import Target
+from benchmarks.loads.h2load import MESSAGE, METHOD
+from benchmarks.loads.held import HELD
 from benchmarks.machine import Unfit
 from benchmarks.peers import SETUPS, filled, program
 from benchmarks.processes import started
-from benchmarks.rows import BY_NAME
-from benchmarks.running import Place, answers, free_ports, wait_ready
+from benchmarks.ready import accepts, wait_ready
+from benchmarks.running import Place, free_ports
 
 FILES = {"10k": 10_000, "1m": 1_000_000}
+ALWAYS = ("web", "send", "echo", "mute")
+HTTP2 = ("h2", "calls")
+"""What nghttpd serves; without it, what needs them fails and all else is measured."""
 
 
 @contextmanager
@@ -28,13 +33,14 @@ def place(core: int) -> Iterator[Place]:
         # nginx's workers are nobody, and read from here.
         folder.chmod(0o755)
         _fill(folder)
-        web, send, echo = free_ports(3)
-        here = Place(folder, core, {"web": web, "send": send, "echo": echo})
+        origins = [*ALWAYS, *(HTTP2 if program("nghttpd") else ())]
+        ports = free_ports(len(origins))
+        here = Place(folder, core, dict(zip(origins, ports, strict=True)))
         (load_core,) = os.sched_getaffinity(0)
         for command in _commands(here):
             up.enter_context(started(command, load_core, here.log))
-        for row in (BY_NAME["h1"], BY_NAME["tcp"], BY_NAME["tcp-trips"]):
-            _await(row.name, Target(here.origins[row.origin], folder, lambda: 0))
+        for port in ports:
+            wait_ready(partial(accepts, port))
         yield here
 
 
@@ -44,6 +50,16 @@ def _fill(folder: Path) -> None:
         (folder / served).write_bytes(b"x" * size)
     code = Path(__file__).with_name("pass_through.py")
     (folder / code.name).write_text(code.read_text())
+    _write(folder / "h2/index.html", b"hello\n")
+    _write(folder / f"calls{METHOD}", MESSAGE)
+    # It takes no room on the disk: a hole reads as zeros.
+    with (folder / "h2/1g").open("wb") as long:
+        long.truncate(1 << 30)
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
 
 
 def _commands(here: Place) -> Iterator[list[str]]:
@@ -57,7 +73,19 @@ def _commands(here: Place) -> Iterator[list[str]]:
     for answer in ("send", "echo"):
         port = str(here.origins[answer])
         yield [sys.executable, "-m", "benchmarks.tcp_origin", port, answer]
+    mute = [str(here.origins["mute"]), str(here.folder / HELD)]
+    yield [sys.executable, "-m", "benchmarks.mute_origin", *mute]
+    nghttpd = program("nghttpd")
+    if nghttpd is not None:
+        yield from _nghttpd(nghttpd, here)
 
 
-def _await(row: str, target: Target) -> None:
-    wait_ready(lambda: answers(BY_NAME[row], target))
+def _nghttpd(program: str, here: Place) -> Iterator[list[str]]:
+    types = here.folder / "types"
+    # What follows the last dot of the path is the suffix to it.
+    types.write_text(f"application/grpc {METHOD.rpartition('.')[2]}\n")
+    call = ["--no-content-length", "--trailer", "grpc-status: 0"]
+    call += ["--mime-types-file", str(types)]
+    for documents, options in (("h2", []), ("calls", call)):
+        served = ["--no-tls", "-a", "127.0.0.1", "-d", str(here.folder / documents)]
+        yield [program, *served, *options, str(here.origins[documents])]

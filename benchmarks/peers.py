@@ -14,6 +14,11 @@ from pathlib import Path
 import attrs
 
 SETUPS = Path(__file__).parent / "setups"
+PAIRS = {
+    "mesh": ("inbound", "outbound"),
+    "grpc": ("grpc-inbound", "grpc-outbound"),
+}
+"""The kinds that have a proxy at each end, in the order to start them."""
 DAEMONS = os.defpath + ":/usr/sbin:/usr/local/sbin"
 """Where Debian has what is no command of a user's."""
 
@@ -30,7 +35,7 @@ class Peer:
 
     def files(self, kind: str) -> list[Path]:
         """The setups of one kind, in the order to start them; none if it cannot."""
-        parts = ("inbound", "outbound") if kind == "mesh" else (kind,)
+        parts = PAIRS.get(kind, (kind,))
         folder = SETUPS / self.name.split()[0]
         found = [folder / f"{part}.{self.suffix}" for part in parts]
         return found if all(each.is_file() for each in found) else []

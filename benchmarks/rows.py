@@ -7,6 +7,8 @@ from typing import Literal
 
 import attrs
 
+from benchmarks.loads.h2load import Body, H2Load
+from benchmarks.loads.held import Held
 from benchmarks.loads.idle import Idle
 from benchmarks.loads.load import Load
 from benchmarks.loads.open_loop import OpenLoop
@@ -33,12 +35,14 @@ REQUEST = Unit("CPU-µs a request", "requests/s", 1e6)
 HANDSHAKE = Unit("CPU-µs a handshake and request", "handshakes/s", 1e6)
 TRIP = Unit("CPU-µs a round trip", "round trips/s", 1e6)
 GIB = Unit("CPU-s a GiB", "GiB/s", 1.0)
+CALL = Unit("CPU-µs a call", "calls/s", 1e6)
 
 TITLES = {
     "p50": "p50 added, µs",
     "p99": "p99 added, µs",
     "p999": "p99.9 added, µs",
     "each": "kB a connection",
+    "held": "kB a request",
     "ready": "ms until ready",
     "idle": "MiB idle",
     "loaded": "MiB after load",
@@ -54,9 +58,9 @@ class Row:
     load: Load
     figures: tuple[str, ...] = ("cost", "rate")
     """The first is the one to compare."""
-    kind: Literal["http", "tcp", "tls", "mesh"] = "http"
+    kind: Literal["http", "tcp", "tls", "mesh", "h2", "h2-h1", "h1-h2", "grpc"] = "http"
     unit: Unit = REQUEST
-    origin: Literal["web", "send", "echo"] = "web"
+    origin: Literal["web", "send", "echo", "h2", "calls", "mute"] = "web"
     longer: float = 1
     """How many times the usual seconds a run takes."""
     is_fresh: bool = False
@@ -106,6 +110,15 @@ ROWS = (
         is_default=True,
         is_gated=True,
     ),
+    Row(
+        "h2",
+        "HTTP/2, small, 4 connections × 32 streams",
+        H2Load(4, 32),
+        kind="h2",
+        origin="h2",
+        is_default=True,
+        is_quick=True,
+    ),
     Row("down-1m", "1 MB down, 16 connections", Wrk(16, "/1m"), is_default=True),
     Row(
         "tls-new",
@@ -126,6 +139,15 @@ ROWS = (
         is_gated=True,
     ),
     Row(
+        "grpc-mesh",
+        "gRPC through the mesh pair, 4 × 32 calls",
+        H2Load(4, 32, is_call=True),
+        kind="grpc",
+        unit=CALL,
+        origin="calls",
+        is_default=True,
+    ),
+    Row(
         "tcp",
         "opaque TCP, 1 connection",
         Download(1),
@@ -137,11 +159,19 @@ ROWS = (
         is_gated=True,
     ),
     Row(
+        "h2-stream",
+        "1 GiB down, 1 HTTP/2 stream",
+        Body("/1g"),
+        kind="h2",
+        unit=GIB,
+        origin="h2",
+        is_default=True,
+    ),
+    Row(
         "latency-200",
         "open loop, 200 requests/s",
         OpenLoop(200),
         ("p50", "p99"),
-        longer=2,
         is_default=True,
         has_direct=True,
     ),
@@ -152,6 +182,36 @@ ROWS = (
         ("idle", "loaded", "ready"),
         is_fresh=True,
         is_default=True,
+    ),
+    Row(
+        "h2-16",
+        "HTTP/2, small, 16 connections × 1 stream",
+        H2Load(16, 1),
+        kind="h2",
+        origin="h2",
+    ),
+    Row(
+        "h2-h1",
+        "HTTP/2 made HTTP/1.1, small, 4 × 32 streams",
+        H2Load(4, 32),
+        kind="h2-h1",
+    ),
+    Row(
+        "h1-h2",
+        "HTTP/1.1 made HTTP/2, small, 64 connections",
+        Wrk(64),
+        kind="h1-h2",
+        origin="h2",
+    ),
+    Row(
+        "h2-memory",
+        "2,000 HTTP/2 requests under way",
+        Held(20),
+        ("held",),
+        kind="h2",
+        origin="mute",
+        longer=2,
+        is_fresh=True,
     ),
     Row("h1-16", "HTTP/1.1, small, 16 connections", Wrk(16)),
     Row("h1-1000", "HTTP/1.1, small, 1,000 connections", Wrk(1000)),

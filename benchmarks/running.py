@@ -12,14 +12,10 @@ import attrs
 
 from benchmarks import processes
 from benchmarks.loads.load import Failed, Target
-from benchmarks.loads.open_loop import REQUEST
-from benchmarks.loads.tls import context
 from benchmarks.peers import Peer, filled
+from benchmarks.ready import answers, wait_ready
 from benchmarks.rows import DEFAULT, Row
 
-BOOT = 30.0
-"""Seconds until a proxy must answer."""
-POLL = 0.002
 MIB = 1 << 20
 MILLI = 1000
 
@@ -61,7 +57,9 @@ class Place:
     @contextmanager
     def running(self, subject: Subject, row: Row) -> Iterator[Running]:
         """Start a subject as a row wants it; it answers when this yields."""
-        origin = self.origins[row.origin]
+        origin = self.origins.get(row.origin)
+        if origin is None:
+            raise Failed("needs nghttpd, its origin: apt-get install nghttp2-server")
         if subject.peer is None:
             yield Running(Target(origin, self.folder, lambda: 0), (), {})
             return
@@ -116,32 +114,3 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
-
-
-def wait_ready(is_ready: Callable[[], bool]) -> None:
-    """Ask until it is; raises ``Failed`` when that takes too long."""
-    deadline = time.monotonic() + BOOT
-    while not is_ready():
-        if time.monotonic() > deadline:
-            raise Failed("did not start to answer")
-        time.sleep(POLL)
-
-
-def answers(row: Row, target: Target) -> bool:
-    """Whether one request, or some bytes, come back."""
-    try:
-        with socket.create_connection(("127.0.0.1", target.port), 5) as plain:
-            if row.kind != "tls":
-                return _answers(plain, row)
-            made = context(target)
-            with made.wrap_socket(plain, server_hostname="server.example.org") as tls:
-                return _answers(tls, row)
-    except OSError:
-        return False
-
-
-def _answers(connection: socket.socket, row: Row) -> bool:
-    if row.origin != "send":
-        connection.sendall(REQUEST)
-    answer = connection.recv(4096)
-    return bool(answer) if row.origin != "web" else answer.startswith(b"HTTP/1.1 200")

@@ -11,6 +11,10 @@ from benchmarks.peers import SETUPS, Peer, filled, tulle
 NAMES = ("tulle", "envoy", "haproxy", "nginx")
 
 
+def without(kind: str) -> list[str]:
+    return [name for name in NAMES if not list((SETUPS / name).glob(f"{kind}.*"))]
+
+
 def test_blanks_are_filled_in_and_nothing_else_is_touched() -> None:
     text = "port <port>; split $request_id { < 3 } {{x}}"
 
@@ -26,6 +30,12 @@ def test_a_mesh_is_started_from_behind() -> None:
     names = [each.name for each in tulle().files("mesh")]
 
     assert names == ["inbound.yaml", "outbound.yaml"]
+
+
+def test_a_mesh_for_grpc_has_setups_of_its_own() -> None:
+    names = [each.name for each in tulle().files("grpc")]
+
+    assert names == ["grpc-inbound.yaml", "grpc-outbound.yaml"]
 
 
 def test_another_python_is_in_the_name_and_has_the_same_setups() -> None:
@@ -49,9 +59,17 @@ def test_commands_name_the_files_they_are_to_read(tmp_path: Path) -> None:
     assert "bind 127.0.0.1:1" in Path(written).read_text()
 
 
-@pytest.mark.parametrize("kind", ["http", "tls", "inbound", "outbound"])
+@pytest.mark.parametrize(
+    "kind",
+    ["http", "tls", "inbound", "outbound", "h2-h1", "grpc-inbound", "grpc-outbound"],
+)
 def test_everybody_is_set_up_for_everything_but_bytes(kind: str) -> None:
-    assert [name for name in NAMES if not list((SETUPS / name).glob(f"{kind}.*"))] == []
+    assert without(kind) == []
+
+
+@pytest.mark.parametrize("kind", ["tcp", "h2", "h1-h2"])
+def test_nginx_takes_no_bytes_and_sends_no_http2_but_grpc(kind: str) -> None:
+    assert without(kind) == ["nginx"]
 
 
 def test_a_version_is_found_in_what_a_program_says() -> None:
