@@ -32,12 +32,12 @@ class Connection:
     direction: Direction
     server: str = ""
     """The address it came to, as ``client`` is written."""
-    original: str | None = None
-    """Where it was going when the kernel redirected it here; None on listeners that do
-    not ask. Of a connection that came directly, the address it came to."""
     tls: Tls | None = None
     server_name: str | None = None
     """The SNI of a TLS that is passed through; of one that ends here, see ``tls``."""
+    original: str | None = None
+    """Where it was going when the kernel redirected it here; None on listeners that do
+    not ask. Of a connection that came directly, the address it came to."""
 
     @property
     def identity(self) -> str | None:
