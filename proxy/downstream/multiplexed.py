@@ -18,6 +18,7 @@ from meshfilters.errors import BadRequest, ClientGone
 from meshfilters.exchange import Connection
 from meshfilters.message import Headers
 from proxy.codec import h2
+from proxy.codec.h2.seen import Requests
 from proxy.downstream.lane import Lane, RequestStream
 from proxy.downstream.serving import Server
 from proxy.transport.http2.connection import Multiplexed
@@ -63,6 +64,7 @@ class ServerConnection(Multiplexed):
         self.server = server
         self.connection = connection
         self._early = early
+        self._requests = Requests()
         self._idle: list[Lane] = []
         self._lanes = 0
         self._nursery: trio.Nursery | None = None
@@ -168,7 +170,7 @@ class ServerConnection(Multiplexed):
 
     def on_head(self, stream: int, fields: h2.Fields, is_end: bool) -> None:
         try:
-            head = h2.read_request(fields, is_end, self.server.limits)
+            head = self._requests.read(fields, is_end, self.server.limits)
             if head.protocol and head.protocol != b"websocket":
                 raise h2.HeadError("only WebSockets are tunnelled", status=501)
         except h2.HeadError as error:

@@ -25,6 +25,7 @@ from meshfilters.message import EMPTY, Body, Buffered, Request, Response
 from meshfilters.stream import Stream
 from proxy.chain.side_tasks import SideTasks
 from proxy.codec import h2
+from proxy.codec.h2.seen import Responses
 from proxy.codec.orig_proto import MESH, ORIG_PROTO, TOLD
 from proxy.config.model import Http, Http2
 from proxy.transport.deadlines import Deadlines
@@ -86,6 +87,7 @@ class ClientConnection(Multiplexed):
         self._owner = owner
         self._scheme = b"http" if stream.tls is None else b"https"
         self._is_mesh = stream.tls is not None and stream.tls.alpn == MESH
+        self._responses = Responses()
         self._has_served = False
         self._is_leaving = False
         self._reason = "closed before its response"
@@ -315,7 +317,7 @@ class ClientConnection(Multiplexed):
             return
         try:
             method = channel.request.method
-            head = h2.read_response(fields, is_end, method, _LIMITS)
+            head = self._responses.read(fields, is_end, method, _LIMITS)
         except h2.HeadError as error:
             channel.error = UpstreamProtocolError(str(error), sent=True)
             channel.reset(h2.PROTOCOL_ERROR)

@@ -1,0 +1,92 @@
+"""The last head of a connection, kept because the next one is often the same.
+
+A client that calls one method again and again sends equal fields; what equals the last
+head has passed the same checks, so what became of that is copied: a third of what reading
+it anew costs. See ``proxy/codec/h1/seen.py``, which does so for HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+from meshfilters.message import Headers
+from proxy.codec.h1.wire import HeadLimits
+from proxy.codec.h2.codec import Fields
+from proxy.codec.h2.fields import (
+    RequestHead,
+    ResponseHead,
+    read_request,
+    read_response,
+)
+
+LARGEST = 40
+"""Fields of a head that is kept: idle connections keep theirs."""
+
+NOTHING = Headers()
+
+
+class Requests:
+    """Reads the requests' heads of one connection."""
+
+    __slots__ = ("_fields", "_head", "_index", "_is_end", "_limits", "_raw")
+
+    def __init__(self) -> None:
+        self._fields: Fields = ()
+        self._is_end = False
+        self._limits: HeadLimits | None = None
+
+    def read(self, fields: Fields, is_end: bool, limits: HeadLimits) -> RequestHead:
+        """A request's head. Raises HeadError."""
+        if limits is self._limits and is_end == self._is_end and fields == self._fields:
+            seen = self._head
+            return RequestHead(
+                seen.method,
+                seen.target,
+                Headers.parsed(self._raw.copy(), self._index.copy()),
+                seen.host,
+                seen.length,
+                seen.scheme,
+                seen.protocol,
+                seen.expects_continue,
+            )
+        head = read_request(fields, is_end, limits)
+        if len(fields) <= LARGEST:
+            self._fields, self._is_end, self._limits = fields, is_end, limits
+            raw, index = head.headers.raw.copy(), head.headers.index.copy()
+            self._raw, self._index = raw, index
+            # Not the head itself: whoever gets it may change it.
+            self._head = RequestHead(
+                head.method,
+                head.target,
+                NOTHING,
+                head.host,
+                head.length,
+                head.scheme,
+                head.protocol,
+                head.expects_continue,
+            )
+        return head
+
+
+class Responses:
+    """Reads the final responses' heads of one connection."""
+
+    __slots__ = ("_fields", "_index", "_is_end", "_length", "_raw", "_status")
+
+    def __init__(self) -> None:
+        self._fields: Fields = ()
+        self._is_end = False
+
+    def read(
+        self, fields: Fields, is_end: bool, method: bytes, limits: HeadLimits
+    ) -> ResponseHead:
+        """The head of a response to ``method``. Raises HeadError."""
+        is_plain = method != b"HEAD"
+        if is_plain and is_end == self._is_end and fields == self._fields:
+            headers = Headers.parsed(self._raw.copy(), self._index.copy())
+            return ResponseHead(self._status, headers, self._length)
+        head = read_response(fields, is_end, method, limits)
+        if is_plain and len(fields) <= LARGEST:
+            self._fields, self._is_end = fields, is_end
+            self._raw = head.headers.raw.copy()
+            self._index = head.headers.index.copy()
+            self._status, self._length = head.status, head.length
+        return head
