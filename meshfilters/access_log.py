@@ -17,6 +17,7 @@ import attrs
 from meshfilters.api import RequestFilter, Service
 from meshfilters.env import Env
 from meshfilters.exchange import Outcome
+from meshfilters.grpc import ended_with, is_grpc
 from meshfilters.message import Request, Response
 from meshfilters.visible import visible
 
@@ -86,6 +87,7 @@ def _json(request: Request, outcome: Outcome, began: float) -> str:
         "request_bytes": outcome.received,
         "response_bytes": outcome.sent,
         "status": outcome.status,
+        "grpc_status": ended_with(outcome) if is_grpc(request) else None,
         "total_ns": round(outcome.seconds * 1e9),
         "processing_ns": round(_processing(request, outcome) * 1e9),
         "attempts": outcome.attempts,

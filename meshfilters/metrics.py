@@ -4,6 +4,7 @@ Labels are never the client's to choose: services by their name in the configura
 identities proven with a certificate, statuses, and the closed set of error reasons.
 An exchange is counted under the service that was asked for; ``route_actual_…`` counts
 each attempt under the service and identity it went to (outbound, as Linkerd has it).
+Of gRPC there are series by service and method too, for those that are listed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from meshfilters.counters import SERIES_CAP, Labels
 from meshfilters.env import Env
 from meshfilters.errors import MeshError
 from meshfilters.exchange import Attempt, Outcome
+from meshfilters.grpc import is_grpc
+from meshfilters.grpc_calls import Calls, check_methods
 from meshfilters.message import Request, Response
 
 MILLISECONDS = tuple(
@@ -35,11 +38,17 @@ class Metrics:
         "retry": "a request is counted once, not once for each attempt",
     }
 
+    grpc: dict[str, frozenset[str]] = attrs.field(factory=dict, validator=check_methods)
+    """Methods to count by name: those of each service, ``{shop.Cart: [Get, Add]}``. Others
+    are ``other``; without any, gRPC is counted as all requests are and no more."""
+
     def build(self, env: Env) -> RequestFilter:
-        return _outbound(env) if env.direction == "outbound" else _inbound(env)
+        calls = Calls(env, self.grpc) if self.grpc else None
+        build = _outbound if env.direction == "outbound" else _inbound
+        return build(env, calls)
 
 
-def _outbound(env: Env) -> RequestFilter:
+def _outbound(env: Env, calls: Calls | None) -> RequestFilter:
     exchanges = _Exchanges(env, "dst", "server_id")
     sent = _Answers(env, "route_actual_", "dst", "server_id")
 
@@ -59,12 +68,14 @@ def _outbound(env: Env) -> RequestFilter:
                 sent.count(*_ended(attempt, ended))
 
         request.exchange.on_end(record)
+        if calls is not None and is_grpc(request):
+            calls.watch(request)
         return await inner(request)
 
     return metrics
 
 
-def _inbound(env: Env) -> RequestFilter:
+def _inbound(env: Env, calls: Calls | None) -> RequestFilter:
     exchanges = _Exchanges(env, "dst", "tls", "client_id")
 
     async def metrics(
@@ -78,6 +89,8 @@ def _inbound(env: Env) -> RequestFilter:
             exchanges.count(who, outcome)
 
         request.exchange.on_end(record)
+        if calls is not None and is_grpc(request):
+            calls.watch(request)
         return await inner(request)
 
     return metrics
@@ -91,11 +104,11 @@ def _ended(attempt: Attempt, outcome: Outcome | None) -> Ended:
     who = attempt.endpoint.service, attempt.identity or ""
     status, error = attempt.status, attempt.error
     if outcome is None or error is not None:
-        return who, status, error, None
+        return who, status, error, attempt.grpc_status
     if status is None or status == outcome.status:
         # It was under way when the exchange failed, or carried the answer.
         return who, status, outcome.error, outcome.grpc_status
-    return who, status, None, None
+    return who, status, None, attempt.grpc_status
 
 
 class _Answers:

@@ -67,15 +67,15 @@ class Recording:
             (self._context.span_id, self._parent_id),
             (started, ended),
             server_attributes(request, outcome),
-            server_error(outcome),
+            server_error(request, outcome),
         )
         for attempt, span_id in self._attempts:
             self._export(
                 "client",
                 (span_id, self._context.span_id),
                 (attempt.started, ended if attempt.ended is None else attempt.ended),
-                client_attributes(request, attempt),
-                client_error(attempt, outcome),
+                client_attributes(request, attempt, outcome),
+                client_error(request, attempt, outcome),
             )
 
     def _export(
@@ -90,7 +90,7 @@ class Recording:
             attributes["error.type"] = error
         epoch = self._env.time() - self._env.clock()
         start, end = (round((epoch + time) * 1e9) for time in times)
-        context, name = self._context, span_name(self._request.method)
+        context, name = self._context, span_name(attributes)
         span = (context.trace_id, *ids, context.state, kind, name, start, end)
         self._env.export((*span, error is not None, attributes))
 

@@ -11,6 +11,8 @@ from meshfilters.backoff import BackOff, retry_after
 from meshfilters.budget import Budget, BudgetSize
 from meshfilters.env import Env
 from meshfilters.errors import UpstreamError
+from meshfilters.exchange import GRPC_FAILURES
+from meshfilters.grpc import CODES, Failure, is_grpc, pushback, status_of
 from meshfilters.message import IDEMPOTENT, Body, Buffered, Request, Response
 from meshfilters.replay import Replay
 
@@ -22,9 +24,10 @@ class Retry:
     Tried again is what failed on the upstream's side: with one of ``statuses``, or
     without a response. Once a response is handed on there is no way back. A method that
     is not in ``methods`` is sent again only if nothing of it had been sent: list POST if
-    your services take it twice (gRPC is all POST). The body is kept as it streams past,
-    up to ``keep`` bytes; a longer one is sent all the same, but not again. The budget is
-    each worker's own. ``Retry-After`` longer than ``back_off.max`` means no retry.
+    your services take it twice. gRPC is all POST; it is sent again after the statuses in
+    ``grpc`` as well. The body is kept as it streams past, up to ``keep`` bytes; a longer
+    one is sent all the same, but not again. The budget is each worker's own. A server
+    that asks to wait longer than ``back_off.max`` is not asked again.
     """
 
     retries: int = attrs.field(default=2, validator=[ge(1), le(100)])
@@ -37,6 +40,9 @@ class Retry:
         validator=deep_iterable(matches_re(r"[A-Z-]+")),
     )
     """What may be sent twice; RFC 9110's idempotent methods."""
+    grpc: frozenset[Failure] = frozenset()
+    """Statuses after which a gRPC request may be sent twice, ``unavailable`` say. A failure
+    on the way is the status that it becomes; a response with messages is not looked at."""
     attempt_timeout: float | None = attrs.field(
         default=None, validator=optional(gt(0.0))
     )
@@ -58,6 +64,7 @@ class _Retrying:
         self._settings = settings
         self._env = env
         self._methods = frozenset(method.encode() for method in settings.methods)
+        self._codes = frozenset(CODES[name] for name in settings.grpc)
         self._retried = env.counter(
             "retries_total", "dst", help="Requests sent again, each time counted."
         )
@@ -93,7 +100,7 @@ class _Retrying:
         inner: Service[Request, Response],
         replay: Replay | None,
     ) -> Response:
-        statuses = self._settings.statuses
+        statuses, codes = self._settings.statuses, self._codes
         retries = 0
         while True:
             try:
@@ -103,8 +110,9 @@ class _Retrying:
                 if pause is None:
                     raise
             else:
-                if response.status not in statuses:
-                    if retries and response.status < 500:
+                is_listed = codes and self._is_listed(original, response)
+                if not is_listed and response.status not in statuses:
+                    if retries and _is_success(original, response):
                         self._rescued.add((original.destination,))
                     return response
                 pause = self._pause(original, replay, retries, response)
@@ -112,6 +120,7 @@ class _Retrying:
                     return response
                 if replay is not None:
                     replay.cut()
+                _note(original, response)
                 await response.body.aclose()
             await trio.sleep(pause)
             retries += 1
@@ -126,16 +135,16 @@ class _Retrying:
         failure: UpstreamError | Response,
     ) -> float | None:
         """Seconds to wait before the next try; None where there must be none."""
-        is_unsent = isinstance(failure, UpstreamError) and not failure.sent
         pause = self._settings.back_off.draw(self._env.random, retries + 1)
         if isinstance(failure, Response):
-            pause = max(pause, retry_after(failure.headers, self._env.time()))
+            asked = retry_after(failure.headers, self._env.time())
+            pause = max(pause, asked, pushback(failure))
         destination = (request.destination,)
         if retries == self._settings.retries:
             decision = "limit_reached"
         elif request.exchange.reason is not None:
             decision = "cancelled"
-        elif request.method not in self._methods and not is_unsent:
+        elif not self._is_safe(request, failure):
             decision = "unsafe"
         elif replay is not None and replay.is_spilled:
             decision = "not_replayable"
@@ -151,8 +160,36 @@ class _Retrying:
         self._env.decide(decision)
         return None
 
+    def _is_safe(self, request: Request, failure: UpstreamError | Response) -> bool:
+        """Whether it may be sent twice, or has not been sent at all."""
+        if request.method in self._methods:
+            return True
+        if isinstance(failure, UpstreamError) and not failure.sent:
+            return True
+        return self._is_listed(request, failure)
+
+    def _is_listed(self, request: Request, end: UpstreamError | Response) -> bool:
+        """Whether a gRPC request came to one of the statuses it may be repeated after."""
+        if not is_grpc(request):
+            return False
+        status = end.grpc_status if isinstance(end, UpstreamError) else status_of(end)
+        return status in self._codes
+
     def __repr__(self) -> str:
         return f"<retry {self.budget!r}>"
+
+
+def _note(request: Request, response: Response) -> None:
+    """Have the attempt tell how its dropped response ended."""
+    attempts = request.exchange.attempts
+    if attempts and is_grpc(request):
+        attempts[-1].grpc_status = status_of(response)
+
+
+def _is_success(request: Request, response: Response) -> bool:
+    if response.status >= 500:
+        return False
+    return not is_grpc(request) or status_of(response) not in GRPC_FAILURES
 
 
 def _again(original: Request, replay: Replay | None) -> Body:

@@ -10,10 +10,26 @@ import re
 
 from meshfilters.errors import ClientGone, MeshError
 from meshfilters.exchange import Attempt, Outcome
+from meshfilters.grpc import ended_with, is_grpc
 from meshfilters.message import Headers, Request
+from meshfilters.rpc_semconv import (
+    UNNAMED,
+    Attributes,
+    attempt_status,
+    client_fault,
+    rpc_attributes,
+    server_fault,
+)
 from meshfilters.visible import visible
 
-Attributes = dict[str, str | int | float | bool]
+__all__ = [
+    "Attributes",
+    "client_attributes",
+    "client_error",
+    "server_attributes",
+    "server_error",
+    "span_name",
+]
 
 _METHODS = frozenset(
     {
@@ -28,9 +44,13 @@ _SECRETS = re.compile(
 )
 
 
-def span_name(method: bytes) -> str:
-    """A name of low cardinality: the method, ``HTTP`` for one nobody knows."""
-    return method.decode() if method in _METHODS else "HTTP"
+def span_name(attributes: Attributes) -> str:
+    """A name of low cardinality: the method, ``HTTP`` or ``grpc`` for one nobody knows."""
+    method = attributes.get("rpc.method")
+    if method is not None:
+        return "grpc" if method == UNNAMED else str(method)
+    method = attributes["http.request.method"]
+    return "HTTP" if method == "_OTHER" else str(method)
 
 
 def server_attributes(request: Request, outcome: Outcome) -> Attributes:
@@ -62,10 +82,14 @@ def server_attributes(request: Request, outcome: Outcome) -> Attributes:
         found["mesh.filter.decider"] = outcome.error.by
     for name, seconds in (exchange.timings or {}).items():
         found[f"mesh.filter.{name}.seconds"] = seconds
+    if is_grpc(request):
+        found |= rpc_attributes(request, ended_with(outcome))
     return found
 
 
-def client_attributes(request: Request, attempt: Attempt) -> Attributes:
+def client_attributes(
+    request: Request, attempt: Attempt, outcome: Outcome
+) -> Attributes:
     """What a client's span says of one attempt."""
     scheme = "http" if attempt.identity is None else "https"
     found = _common(request, attempt.headers, scheme)
@@ -84,25 +108,30 @@ def client_attributes(request: Request, attempt: Attempt) -> Attributes:
         found["http.response.status_code"] = attempt.status
     if attempt.number > 1:
         found["http.request.resend_count"] = attempt.number - 1
+    if is_grpc(request):
+        found |= rpc_attributes(request, attempt_status(request, attempt, outcome))
     return found
 
 
-def server_error(outcome: Outcome) -> str | None:
+def server_error(request: Request, outcome: Outcome) -> str | None:
     """``error.type`` of an exchange, or None. A client's going away is no error."""
-    if outcome.is_success or isinstance(outcome.error, ClientGone):
+    if isinstance(outcome.error, ClientGone):
         return None
-    if outcome.error is None and outcome.status is not None and outcome.status < 500:
-        return f"grpc {outcome.grpc_status}"
-    return _kind(outcome.status, outcome.error)
+    is_rpc = outcome.grpc_status is not None or is_grpc(request)
+    if outcome.error is None and is_rpc:
+        return server_fault(ended_with(outcome))
+    return None if outcome.is_success else _kind(outcome.status, outcome.error)
 
 
-def client_error(attempt: Attempt, outcome: Outcome) -> str | None:
+def client_error(request: Request, attempt: Attempt, outcome: Outcome) -> str | None:
     """``error.type`` of an attempt, or None; 4xx is one for who asked."""
     error = attempt.error
     if error is None and attempt.ended is None:
         error = outcome.error
     if isinstance(error, ClientGone):
         return None
+    if error is None and is_grpc(request):
+        return client_fault(attempt_status(request, attempt, outcome))
     if error is None and (attempt.status is None or attempt.status < 400):
         return None
     return _kind(attempt.status, error)

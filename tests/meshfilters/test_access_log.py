@@ -9,7 +9,7 @@ import pytest
 
 from meshfilters.access_log import AccessLog
 from meshfilters.api import chain
-from meshfilters.errors import UpstreamReset
+from meshfilters.errors import MeshError, UpstreamReset
 from meshfilters.message import Outcome, Request, Response
 from meshfilters.testing import Kit, check_filter
 
@@ -56,6 +56,7 @@ async def test_a_json_line_has_linkerds_fields(lines: pytest.LogCaptureFixture) 
         "request_bytes": 10,
         "response_bytes": 20,
         "status": 201,
+        "grpc_status": None,
         "total_ns": 1_500_000_000,
         "processing_ns": 1_500_000_000,
         "attempts": 1,
@@ -79,6 +80,24 @@ async def test_a_failure_says_what_and_which_filter(
         "upstream reset",
         "retry",
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "status"),
+    [(0, None, 0), (14, None, 14), (None, None, 2), (None, UpstreamReset(), 14)],
+)
+async def test_a_call_has_its_grpc_status(
+    told: int | None,
+    error: MeshError | None,
+    status: int,
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    kit = Kit("access_log")
+    headers = [(b"Content-Type", b"application/grpc+proto")]
+    request = await line_of(kit, kit.ask(b"POST", b"/shop.Cart/Add", headers=headers))
+    kit.end(request, 200, error, grpc_status=told)
+
+    assert json.loads(lines.messages[0])["grpc_status"] == status
 
 
 async def test_an_apache_line_is_the_common_log_format(

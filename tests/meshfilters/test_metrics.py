@@ -191,6 +191,51 @@ async def test_each_attempt_is_counted_where_it_went() -> None:
     }
 
 
+async def test_a_dropped_attempt_is_counted_by_the_grpc_status_it_had() -> None:
+    kit = Kit()
+    request = await asked(kit, kit.ask(destination="cart"))
+    attempted(kit, request, 200, to="cart").grpc_status = 14
+    attempted(kit, request, 200, to="cart")
+    kit.end(request, 200, grpc_status=0)
+
+    assert kit.counts("route_actual_response_total") == {
+        ("cart", SERVER, 200, "failure", 14, ""): 1,
+        ("cart", SERVER, 200, "success", 0, ""): 1,
+    }
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+async def test_only_listed_methods_and_only_of_grpc_are_counted_by_name(
+    direction: Direction,
+) -> None:
+    kit = Kit(direction=direction)
+    metrics = Metrics(grpc={"shop.Cart": frozenset({"Add"})})
+    upstream = kit.script(*(Response(200) for _ in range(3)))
+    service = chain([metrics.build(kit.env)], upstream)
+    for target, kind in [
+        (b"/shop.Cart/Add", b"application/grpc"),
+        (b"/shop.Cart/Drop", b"application/grpc"),
+        (b"/shop.Cart/Add", b"application/json"),
+    ]:
+        request = kit.ask(b"POST", target, headers=[(b"Content-Type", kind)])
+        await service(request)
+        kit.end(request, 200, grpc_status=0)
+
+    side = "server" if direction == "inbound" else "client"
+    assert kit.counts(f"grpc_{side}_handled_total") == {
+        ("service", "shop.Cart", "Add", "OK"): 1,
+        ("service", "shop.Cart", "other", "OK"): 1,
+    }
+
+
+async def test_without_a_list_there_are_no_series_of_methods() -> None:
+    kit = Kit()
+    await asked(kit, kit.ask(headers=[(b"Content-Type", b"application/grpc")]))
+
+    names = {name for name, _ in (*kit.metrics.counters, *kit.metrics.histograms)}
+    assert not [name for name in names if name.startswith("grpc_")]
+
+
 async def test_an_attempt_under_way_ends_as_its_exchange_does() -> None:
     kit = Kit()
     request = await asked(kit, kit.ask(destination="reviews"))

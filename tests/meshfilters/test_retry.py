@@ -24,6 +24,10 @@ from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Respons
 from meshfilters.retry import Retry
 from meshfilters.testing import Chunks, Kit, Reply, Scripted, check_filter, read
 
+GRPC = [(b"Host", b"cart"), (b"Content-Type", b"application/grpc")]
+UNAVAILABLE = [(b"grpc-status", b"14")]
+TWICE = Retry(grpc=frozenset({"unavailable", "deadline-exceeded"}))
+"""Lets calls that came to one of these be sent again."""
 NO_BUDGET = BudgetSize(ratio=0, min_per_second=0)
 
 
@@ -50,6 +54,20 @@ def behind_retry(
 
 async def test_it_does_what_every_filter_must(autojump_clock: MockClock) -> None:
     await check_filter(Retry(attempt_timeout=1).build)
+    await check_filter(TWICE.build)
+
+
+def call(kit: Kit, body: Body = EMPTY) -> Request:
+    return kit.ask(b"POST", b"/shop.Cart/Add", headers=GRPC, body=body)
+
+
+def trailers_only(code: bytes = b"14", *more: tuple[bytes, bytes]) -> Response:
+    return Response(200, Headers([(b"grpc-status", code), *more]))
+
+
+def all_here(code: bytes = b"14", data: bytes = b"") -> Response:
+    """A response whose head, body and trailers came at once."""
+    return Response(200, body=Buffered(data, Headers([(b"grpc-status", code)])))
 
 
 async def test_a_failed_request_is_sent_again() -> None:
@@ -452,3 +470,179 @@ async def test_an_upstream_error_of_no_kind_is_retried() -> None:
     service, _ = behind_retry(kit, UpstreamError(sent=True), Response(200))
 
     assert (await service(kit.ask())).status == 200
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        trailers_only(),
+        all_here(),
+        Response(503),
+        Response(503, body=Chunks(b"<html>")),
+        Response(429, body=Buffered(b"too much")),
+        UpstreamReset(sent=True),
+        AttemptTimeout(sent=True),
+    ],
+)
+async def test_a_call_is_sent_again_after_a_listed_status(
+    failure: Response | UpstreamError,
+) -> None:
+    kit = Kit("retry")
+    service, upstream = behind_retry(kit, failure, all_here(b"0"), retry=TWICE)
+
+    response = await service(call(kit, Chunks(b"a", b"b")))
+
+    assert response.body.trailers.get(b"grpc-status") == b"0"
+    assert upstream.bodies == [b"ab"] * 2
+    assert kit.decisions == {"retried": 1}
+    assert kit.counts("tulle_retry_successes_total") == {("service",): 1}
+
+
+@pytest.mark.parametrize(
+    "failure", [trailers_only(), all_here(), Response(503), all_here(b"4")]
+)
+async def test_a_call_is_not_sent_again_unless_its_status_is_listed(
+    failure: Response,
+) -> None:
+    kit = Kit()
+    other = Retry(grpc=frozenset({"aborted"}))
+    for retry in (Retry(), other):
+        service, upstream = behind_retry(kit, failure, retry=retry)
+
+        assert await service(call(kit)) is failure
+        assert len(upstream.requests) == 1
+
+
+async def test_a_call_is_not_sent_again_by_default_once_some_of_it_was_sent() -> None:
+    kit = Kit()
+    service, _ = behind_retry(kit, ConnectFailed(), UpstreamReset(sent=True))
+
+    with pytest.raises(UpstreamReset):
+        await service(call(kit))
+    assert kit.decisions == {"retried": 1, "unsafe": 1}
+
+
+async def test_what_is_not_grpc_has_no_grpc_status() -> None:
+    kit = Kit()
+    web = [(b"Content-Type", b"application/grpc-web")]
+    for request in (kit.ask(b"POST"), kit.ask(b"POST", headers=web)):
+        service, upstream = behind_retry(kit, trailers_only(), retry=TWICE)
+
+        assert (await service(request)).status == 200
+        assert len(upstream.requests) == 1
+
+
+async def test_a_response_under_way_is_handed_on_unread() -> None:
+    kit = Kit()
+    body = Chunks(trailers=UNAVAILABLE)
+    service, upstream = behind_retry(kit, Response(200, body=body), retry=TWICE)
+
+    response = await service(call(kit))
+
+    assert response.body is body
+    assert not body.is_closed
+    assert len(upstream.requests) == 1
+
+
+async def test_a_response_with_messages_is_handed_on_however_it_ends() -> None:
+    kit = Kit()
+    streamed = all_here(data=b"a message")
+    service, _ = behind_retry(kit, streamed, retry=TWICE)
+
+    response = await service(call(kit))
+
+    assert response is streamed
+    assert await read(response.body) == b"a message"
+    assert kit.decisions == {}
+
+
+async def test_the_last_failure_of_a_call_is_handed_on_whole() -> None:
+    kit = Kit("retry")
+    service, _ = behind_retry(kit, all_here(), all_here(), all_here(), retry=TWICE)
+
+    response = await service(call(kit))
+
+    assert await read(response.body) == b""
+    assert response.body.trailers == Headers(UNAVAILABLE)
+    assert kit.decisions == {"retried": 2, "limit_reached": 1}
+    assert kit.counts("tulle_retry_successes_total") == {}
+
+
+@pytest.mark.parametrize(("code", "rescued"), [(b"13", 0), (b"5", 1), (b"0", 1)])
+async def test_a_call_that_ends_in_another_failure_is_no_success(
+    code: bytes, rescued: int
+) -> None:
+    kit = Kit("retry")
+    service, _ = behind_retry(kit, all_here(), all_here(code), retry=TWICE)
+
+    await service(call(kit))
+
+    assert sum(kit.counts("tulle_retry_successes_total").values()) == rescued
+
+
+async def test_an_attempt_that_is_dropped_has_its_status_noted() -> None:
+    kit = Kit()
+    service, _ = behind_retry(kit, all_here(), all_here(b"0"), retry=TWICE)
+    request = call(kit)
+
+    await service(request)
+
+    assert [each.grpc_status for each in request.exchange.attempts] == [14, None]
+
+
+async def test_a_failure_of_no_attempt_is_sent_again_too() -> None:
+    kit = Kit()
+    replies = [trailers_only(), trailers_only(b"0")]
+
+    async def inside(request: Request, /) -> Response:
+        return replies.pop(0)
+
+    response = await wrapped(kit, inside, TWICE)(call(kit))
+
+    assert response.headers.get(b"grpc-status") == b"0"
+
+
+async def test_a_call_waits_as_its_server_asks(autojump_clock: MockClock) -> None:
+    kit = Kit()
+    slow = trailers_only(b"14", (b"grpc-retry-pushback-ms", b"2000"))
+    retry = Retry(grpc=frozenset({"unavailable"}), back_off=BackOff(max=2))
+    service, _ = behind_retry(kit, slow, all_here(b"0"), retry=retry)
+
+    await service(call(kit))
+
+    assert trio.current_time() == 2
+
+
+@pytest.mark.parametrize("asked", [b"-1", b"1000"])
+async def test_a_server_that_wants_no_more_of_a_call_is_not_asked_again(
+    asked: bytes,
+) -> None:
+    kit = Kit()
+    told = trailers_only(b"14", (b"grpc-retry-pushback-ms", asked))
+    service, upstream = behind_retry(kit, told, retry=TWICE)
+
+    assert await service(call(kit)) is told
+    assert len(upstream.requests) == 1
+    assert kit.decisions == {"told_to_wait": 1}
+
+
+async def test_calls_pay_from_the_same_budget() -> None:
+    kit = Kit("retry")
+    retry = Retry(grpc=frozenset({"unavailable"}), budget=NO_BUDGET)
+    service, upstream = behind_retry(kit, all_here(), retry=retry)
+
+    await service(call(kit))
+
+    assert len(upstream.requests) == 1
+    assert kit.decisions == {"budget_exhausted": 1}
+
+
+async def test_a_call_longer_than_what_is_kept_is_not_sent_again() -> None:
+    kit = Kit()
+    retry = Retry(grpc=frozenset({"unavailable"}), keep=1)
+    service, upstream = behind_retry(kit, all_here(), retry=retry)
+
+    await service(call(kit, Chunks(b"ab", b"cd")))
+
+    assert upstream.bodies == [b"abcd"]
+    assert kit.decisions == {"not_replayable": 1}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from meshfilters.errors import ClientGone, DeadlineExceeded, MeshError, UpstreamReset
-from meshfilters.exchange import Attempt, Outcome
+from meshfilters.exchange import Outcome
 from meshfilters.semconv import (
     client_attributes,
     client_error,
@@ -13,6 +13,7 @@ from meshfilters.semconv import (
 )
 from meshfilters.testing import Kit
 
+GRPC = [(b"Host", b"cart.shop"), (b"Content-Type", b"application/grpc")]
 WEB, API = "spiffe://example.org/ns/shop/sa/web", "spiffe://example.org/ns/shop/sa/api"
 
 
@@ -21,18 +22,37 @@ def kit() -> Kit:
     return Kit("trace", direction="inbound")
 
 
-def attempt_of(
-    kit: Kit, status: int | None = None, error: MeshError | None = None
-) -> Attempt:
-    attempt = kit.attempt(kit.ask())
-    attempt.status, attempt.error = status, error
-    return attempt
+def failure_of(
+    kit: Kit,
+    outcome: Outcome,
+    status: int | None = None,
+    error: MeshError | None = None,
+    ended: float | None = None,
+) -> str | None:
+    """What a client's span says of an only attempt that came to this."""
+    request = kit.ask()
+    attempt = kit.attempt(request)
+    attempt.status, attempt.error, attempt.ended = status, error, ended
+    return client_error(request, attempt, outcome)
 
 
-def test_a_span_is_named_by_a_known_method() -> None:
-    assert span_name(b"GET") == "GET"
-    assert span_name(b"BREW") == "HTTP"
-    assert span_name(b"get") == "HTTP"
+@pytest.mark.parametrize(
+    ("method", "name"), [(b"GET", "GET"), (b"BREW", "HTTP"), (b"get", "HTTP")]
+)
+def test_a_span_is_named_by_a_known_method(method: bytes, name: str, kit: Kit) -> None:
+    assert span_name(server_attributes(kit.ask(method), Outcome(200))) == name
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [(b"/shop.Cart/Add", "shop.Cart/Add"), (b"/anything/at/all", "grpc")],
+)
+def test_a_call_is_named_by_its_method(target: bytes, name: str, kit: Kit) -> None:
+    request = kit.ask(b"POST", target, headers=GRPC)
+
+    found = server_attributes(request, Outcome(200, grpc_status=0))
+
+    assert span_name(found) == name
 
 
 def test_a_server_span_has_the_conventions_attributes(kit: Kit) -> None:
@@ -90,7 +110,7 @@ def test_a_client_span_has_the_conventions_attributes(kit: Kit) -> None:
     attempt = kit.attempt(request, "[2001:db8::1]:4143")
     attempt.status, attempt.identity = 503, API
 
-    assert client_attributes(request, attempt) == {
+    assert client_attributes(request, attempt, Outcome(503)) == {
         "http.request.method": "GET",
         "network.protocol.version": "1.1",
         "url.full": "https://[::1]:8080/cart?id=7",
@@ -117,12 +137,15 @@ def test_a_target_that_is_no_path_is_written_as_it_is_meant(
 ) -> None:
     request = kit.ask(method, target)
 
-    assert client_attributes(request, kit.attempt(request))["url.full"] == url
+    found = client_attributes(request, kit.attempt(request), Outcome(200))
+
+    assert found["url.full"] == url
 
 
 def test_an_attempt_on_a_socket_file_names_the_file(kit: Kit) -> None:
     request = kit.ask(headers=[])
-    found = client_attributes(request, kit.attempt(request, "unix:/run/app.sock"))
+    attempt = kit.attempt(request, "unix:/run/app.sock")
+    found = client_attributes(request, attempt, Outcome(200))
 
     assert found["network.transport"] == "unix"
     assert found["network.peer.address"] == "/run/app.sock"
@@ -134,8 +157,8 @@ def test_secrets_of_signed_urls_are_not_recorded(kit: Kit) -> None:
     clean = "sig=REDACTED&a=1&X-Amz-Signature=REDACTED&design=2"
 
     assert server_attributes(request, Outcome(200))["url.query"] == clean
-    full = client_attributes(request, kit.attempt(request))["url.full"]
-    assert full == f"http://service/x?{clean}"
+    found = client_attributes(request, kit.attempt(request), Outcome(200))
+    assert found["url.full"] == f"http://service/x?{clean}"
 
 
 def test_text_of_the_clients_is_cut_and_escaped(kit: Kit) -> None:
@@ -152,7 +175,7 @@ def test_text_of_the_clients_is_cut_and_escaped(kit: Kit) -> None:
 
     found = (
         server_attributes(request, Outcome(200)),
-        client_attributes(request, attempt),
+        client_attributes(request, attempt, Outcome(200)),
     )
     for value in (each for attributes in found for each in attributes.values()):
         assert str(value).isprintable()
@@ -190,33 +213,71 @@ def test_the_host_is_split_into_address_and_port(
         (Outcome(504, DeadlineExceeded()), "timeout"),
         (Outcome(200, UpstreamReset()), "upstream reset"),
         (Outcome(None, ClientGone()), None),
-        (Outcome(200, grpc_status=14), "grpc 14"),
+        (Outcome(200, grpc_status=14), "UNAVAILABLE"),
         (Outcome(200, grpc_status=5), None),
         (Outcome(None), "_OTHER"),
     ],
 )
 def test_a_server_span_fails_when_the_server_did(
-    outcome: Outcome, kind: str | None
+    outcome: Outcome, kind: str | None, kit: Kit
 ) -> None:
-    assert server_error(outcome) == kind
+    assert server_error(kit.ask(), outcome) == kind
 
 
 def test_a_client_span_fails_from_400_on(kit: Kit) -> None:
     outcome = Outcome(200)
 
-    assert client_error(attempt_of(kit, 399), outcome) is None
-    assert client_error(attempt_of(kit, 400), outcome) == "400"
-    assert client_error(attempt_of(kit, 503), outcome) == "503"
-    assert client_error(attempt_of(kit, None, UpstreamReset()), outcome) == (
-        "upstream reset"
-    )
+    assert failure_of(kit, outcome, 399) is None
+    assert failure_of(kit, outcome, 400) == "400"
+    assert failure_of(kit, outcome, 503) == "503"
+    assert failure_of(kit, outcome, None, UpstreamReset()) == "upstream reset"
 
 
 def test_an_attempt_cut_off_fails_for_the_exchanges_reason(kit: Kit) -> None:
-    over = attempt_of(kit, 200)
-    over.ended = 1.0
     outcome = Outcome(504, DeadlineExceeded())
 
-    assert client_error(attempt_of(kit), outcome) == "timeout"
-    assert client_error(over, outcome) is None
-    assert client_error(attempt_of(kit), Outcome(None, ClientGone())) is None
+    assert failure_of(kit, outcome) == "timeout"
+    assert failure_of(kit, outcome, 200, ended=1.0) is None
+    assert failure_of(kit, Outcome(None, ClientGone())) is None
+
+
+def test_spans_of_a_call_say_how_it_ended(kit: Kit) -> None:
+    request = kit.ask(b"POST", b"/shop.Cart/Add", headers=GRPC)
+    dropped, answered = kit.attempt(request), kit.attempt(request)
+    dropped.status = answered.status = dropped.ended = 200
+    dropped.grpc_status = 14
+    outcome = Outcome(200, grpc_status=5, attempts=2)
+
+    server = server_attributes(request, outcome)
+    first = client_attributes(request, dropped, outcome)
+    second = client_attributes(request, answered, outcome)
+
+    assert server["rpc.system.name"] == "grpc"
+    assert server["rpc.response.status_code"] == "NOT_FOUND"
+    assert first["rpc.response.status_code"] == "UNAVAILABLE"
+    assert second["rpc.response.status_code"] == "NOT_FOUND"
+    assert {each["rpc.method"] for each in (server, first, second)} == {"shop.Cart/Add"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "server", "client"),
+    [
+        (Outcome(200, grpc_status=0), None, None),
+        (Outcome(200, grpc_status=5), None, "NOT_FOUND"),
+        (Outcome(200, grpc_status=7), None, "PERMISSION_DENIED"),
+        (Outcome(200, grpc_status=12), "UNIMPLEMENTED", "UNIMPLEMENTED"),
+        (Outcome(200), "UNKNOWN", "UNKNOWN"),
+        (Outcome(503), "UNAVAILABLE", "UNAVAILABLE"),
+        (Outcome(200, DeadlineExceeded(), grpc_status=4), "timeout", "timeout"),
+        (Outcome(None, ClientGone()), None, None),
+    ],
+)
+def test_calls_fail_by_their_status(
+    outcome: Outcome, server: str | None, client: str | None, kit: Kit
+) -> None:
+    request = kit.ask(b"POST", b"/shop.Cart/Add", headers=GRPC)
+    attempt = kit.attempt(request)
+    attempt.status = outcome.status
+
+    assert server_error(request, outcome) == server
+    assert client_error(request, attempt, outcome) == client
