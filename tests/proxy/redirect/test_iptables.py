@@ -153,6 +153,7 @@ def test_a_machine_without_ip6tables_can_do_without_ipv6(machine: Machine) -> No
     backend(machine).apply(ALL, ipv6=False)
 
     assert len(machine.changes) == 1
+    assert machine.installed == set(backend(machine).programs)
 
 
 def test_what_fails_about_ipv6_is_told_with_the_way_out(machine: Machine) -> None:

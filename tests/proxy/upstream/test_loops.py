@@ -82,7 +82,12 @@ def test_where_the_proxy_listens_may_change() -> None:
 
 @pytest.mark.parametrize(
     ("host", "wanted"),
-    [("127.0.0.1", True), ("192.0.2.1", False), ("2001:db8::1", False)],
+    [
+        ("127.0.0.1", True),
+        ("192.0.2.1", False),
+        ("2001:db8::1", False),
+        ("255.255.255.255", False),
+    ],
 )
 def test_the_kernel_knows_what_is_this_machines(host: str, wanted: bool) -> None:
     assert is_this_machine(host) is wanted
