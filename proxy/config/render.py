@@ -34,7 +34,8 @@ def default_config(
     """Return YAML: one listener with the default chain, one service.
 
     ``to`` is an address behind one of ``SCHEMES``, or a bare address, which is spoken to
-    in the version of HTTP that the client speaks. Raises ValueError with what is wrong with ``to``.
+    in the version of HTTP that the client speaks. Raises ValueError with what is wrong
+    with ``to``.
     """
     scheme, address = _target(to)
     document: dict[str, object] = {"version": 1, "workers": workers}

@@ -28,6 +28,10 @@ class Requests:
 
     __slots__ = ("_fields", "_head", "_index", "_is_end", "_limits", "_raw")
 
+    _head: RequestHead
+    _raw: list[tuple[bytes, bytes]]
+    _index: dict[bytes, bytes]
+
     def __init__(self) -> None:
         self._fields: Fields = ()
         self._is_end = False
@@ -70,6 +74,11 @@ class Responses:
     """Reads the final responses' heads of one connection."""
 
     __slots__ = ("_fields", "_index", "_is_end", "_length", "_raw", "_status")
+
+    _raw: list[tuple[bytes, bytes]]
+    _index: dict[bytes, bytes]
+    _status: int
+    _length: int | None
 
     def __init__(self) -> None:
         self._fields: Fields = ()
