@@ -231,6 +231,8 @@ class Lane(Serving):
 
     async def _break_off(self, error: MeshError) -> None:
         if self._channel is not None:
+            # What was written before belongs to the response: a reset would overtake it.
+            self._channel.connection.flush()
             self._channel.reset(reset_code(error))
 
     def _before_answer(self, error: MeshError) -> None:

@@ -179,6 +179,7 @@ class ServerConnection(Multiplexed):
         idle = self._idle
         if not idle and self._lanes >= OVERHANG * self._settings.max_streams:
             self.codec.reset(stream, h2.REFUSED_STREAM)
+            self._count(is_premature=True)
             return
         channel = RequestStream(self, stream)
         self.streams[stream] = channel

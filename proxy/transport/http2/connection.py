@@ -94,6 +94,7 @@ class Multiplexed:
         with suppress(*ENDED):
             with self._reading:
                 await self._read_on(early)
+            self._end_all()
             if self._is_finishing or self.codec.is_over:
                 await self._say_farewell()
 
@@ -115,15 +116,14 @@ class Multiplexed:
     async def _say_farewell(self) -> None:
         """Send the last words, and read until the peer has taken them and left."""
         with trio.move_on_after(FAREWELL):
-            self.flush()
-            if self._outbox.needs_task:
-                await trio.lowlevel.checkpoint()
+            await self._outbox.settle()
             await self.stream.send_eof()
             while await self._receive():
                 pass
 
     def give_up(self) -> None:
         """Close the stream now: whoever reads it learns that it is over."""
+        self._end_all()
         close = getattr(self.stream, "close", None)
         if close is not None:
             close()

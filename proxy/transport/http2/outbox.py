@@ -45,16 +45,19 @@ class Outbox:
         self._is_full = False
         self._is_flushing = False
         self._due = trio.Event()
+        self._settled = trio.Event()
 
     @property
     def needs_task(self) -> bool:
         """Whether ``run`` must be running for anything to be sent."""
         return self._readiness is None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether all that was taken has been sent."""
-        return not self._rest
+    async def settle(self) -> None:
+        """Wait until all that is queued has been sent, or never will be."""
+        self.flush()
+        while (self._is_due or self._rest) and not self._is_broken:
+            self._settled = trio.Event()
+            await self._settled.wait()
 
     def wake(self) -> None:
         """Something is to be sent, behind the tasks of this turn."""
@@ -67,8 +70,10 @@ class Outbox:
 
     def flush(self) -> None:
         """Send what the socket takes now."""
+        if self._readiness is None:
+            return
         self._is_due = False
-        if self._is_full or self._is_broken or self._readiness is None:
+        if self._is_full or self._is_broken:
             return
         self._is_flushing = True
         try:
@@ -79,7 +84,14 @@ class Outbox:
         except ENDED:
             self._break()
         self._is_flushing = False
+        if not self._rest:
+            self._settle()
         self._sent()
+
+    def _settle(self) -> None:
+        if not self._settled.is_set():
+            self._settled.set()
+            self.woken()
 
     def _send_out(self, data: bytes | memoryview) -> bool:
         """Send it, if need be in pieces; False if the socket is full before its end."""
@@ -108,6 +120,7 @@ class Outbox:
     def _break(self) -> None:
         self._is_broken = True
         self._rest = b""
+        self._settle()
 
     async def run(self) -> None:
         """Send by waiting, until cancelled or the stream has ended."""
@@ -121,4 +134,5 @@ class Outbox:
                     await self._stream.send_all(data)
                     self._rest = b""
                     self._sent()
+                self._settle()
         self._break()

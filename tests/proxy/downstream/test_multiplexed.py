@@ -1,0 +1,209 @@
+"""One client's connection: what it is granted, how it ends, what it is cut for."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from meshfilters.errors import ClientGone
+from meshfilters.message import Buffered, Request, Response
+from proxy.codec import h2
+from proxy.config.model import Http as HttpLimits
+from proxy.config.model import Http2
+from proxy.downstream.multiplexed import LANES_KEPT, MOMENT, PREMATURE
+from tests.proxy.downstream.http2_served import GET, POST, Answer, http2_served
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    return MockClock(autojump_threshold=0)
+
+
+async def ok(request: Request, /) -> Response:
+    return Response(200, body=Buffered(b"ok"))
+
+
+class Held:
+    """A service that answers when told, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+        self.go = trio.Event()
+
+    async def __call__(self, request: Request, /) -> Response:
+        self.asked.append(request)
+        await self.go.wait()
+        return Response(200, body=Buffered(request.target))
+
+
+@pytest.mark.parametrize("sockets", [False, True])
+async def test_streams_are_served_side_by_side(clock: MockClock, sockets: bool) -> None:
+    held = Held()
+    async with http2_served(held, sockets=sockets) as (served, client):
+        answers = [
+            await client.ask((*GET[:3], (b":path", b"/%d" % n))) for n in range(5)
+        ]
+        assert len(held.asked) == 5
+        held.go.set()
+        await client.turn()
+
+        assert [each.data for each in answers] == [b"/0", b"/1", b"/2", b"/3", b"/4"]
+        assert [each.code for each in answers] == [0] * 5
+        assert [each.status for each in served.outcomes] == [200] * 5
+
+
+async def test_a_client_that_resets_ends_its_exchange_alone(clock: MockClock) -> None:
+    held = Held()
+    async with http2_served(held) as (served, client):
+        await client.ask()
+        other = await client.ask()
+        client.codec.reset(1, h2.CANCEL)
+        await client.turn()
+        assert [type(each.error) for each in served.outcomes] == [ClientGone]
+        held.go.set()
+        await client.turn()
+
+        assert other.status == 200
+
+
+async def test_a_client_that_goes_ends_them_all(clock: MockClock) -> None:
+    async with http2_served(Held()) as (served, client):
+        await client.ask()
+        await client.ask(POST, is_end=False)
+        await client.stream.aclose()
+        await wait_all_tasks_blocked()
+
+        assert len(served.outcomes) == 2
+        assert client.session.is_over
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([*GET, *[(b"x", b"y")] * 101], 431),
+        ([*GET[:3], (b":path", b"/" + b"x" * 20_000)], 414),
+        (
+            [(b":method", b"CONNECT"), *GET[1:], (b":protocol", b"connect-udp")],
+            501,
+        ),
+    ],
+)
+async def test_too_much_is_answered_before_any_filter(
+    clock: MockClock, fields: list[tuple[bytes, bytes]], status: int
+) -> None:
+    async with http2_served(ok) as (served, client):
+        answer = await client.ask(fields)
+
+        assert answer.status == status
+        assert answer[b"tulle-error"] == b"bad request; by=proxy"
+        assert (served.refusals, served.outcomes) == ([status], [])
+        assert (await client.ask()).data == b"ok"
+
+
+async def test_a_head_that_is_none_resets_its_stream(clock: MockClock) -> None:
+    async with http2_served(ok) as (served, client):
+        answer = await client.ask(
+            [*GET, (b"transfer_encoding", b"chunked"), (b"te", b"x")]
+        )
+
+        assert answer.code == h2.PROTOCOL_ERROR
+        assert served.outcomes == []
+        assert (await client.ask()).data == b"ok"
+
+
+async def test_streams_reset_before_their_answers_cut_the_client(
+    clock: MockClock,
+) -> None:
+    held = Held()
+    async with http2_served(held) as (served, client):
+        for _ in range(PREMATURE + 1):
+            stream = client.codec.open([*GET], is_end=True)
+            client.answers[stream] = Answer()
+            client.codec.reset(stream, h2.CANCEL)
+            await client._flush()
+        await client.turn()
+
+        assert client.goaways[-1][1] == h2.ENHANCE_YOUR_CALM
+        assert len(held.asked) <= PREMATURE
+        assert client.session.is_over
+
+
+async def test_a_drain_takes_what_is_on_its_way(clock: MockClock) -> None:
+    held = Held()
+    async with http2_served(held) as (served, client):
+        under_way = await client.ask()
+        # It is on its way when the proxy begins to end.
+        late = client.codec.open([*GET], is_end=True)
+        client.answers[late] = answer = Answer()
+        served.http.drain()
+        await client.turn()
+        assert client.goaways == [(2**31 - 1, 0)]
+        clock.jump(MOMENT + 0.1)
+        await client.turn()
+        assert client.goaways[-1] == (late, 0)
+        assert not client.session.is_over
+        held.go.set()
+        await client.turn()
+
+        assert (under_way.status, answer.status) == (200, 200)
+        assert client.session.is_over
+
+
+async def test_an_unused_connection_is_closed(clock: MockClock) -> None:
+    limits = HttpLimits(keep_alive=20.0)
+    async with http2_served(ok, limits=limits) as (_, client):
+        await client.ask()
+        clock.jump(19)
+        await client.turn()
+        assert client.goaways == []
+        clock.jump(1.1)
+        await client.turn()
+
+        assert client.goaways == [(1, 0)]
+        assert client.session.is_over
+
+
+async def test_an_old_connection_is_ended_in_order(clock: MockClock) -> None:
+    held = Held()
+    http2 = Http2(max_age=100.0, ping_interval=None)
+    limits = HttpLimits(stall_timeout=1000.0)
+    async with http2_served(held, limits=limits, http2=http2) as (_, client):
+        answer = await client.ask()
+        clock.jump(111)
+        await client.turn()
+        clock.jump(MOMENT + 0.1)
+        await client.turn()
+        assert len(client.goaways) == 2
+        held.go.set()
+        await client.turn()
+
+        assert answer.status == 200
+        assert client.session.is_over
+
+
+async def test_a_silent_client_is_given_up(clock: MockClock) -> None:
+    async with http2_served(Held(), http2=Http2()) as (served, client):
+        await client.ask()
+        client._flush = trio.lowlevel.checkpoint  # type: ignore[method-assign]
+        clock.jump(10.1)
+        await wait_all_tasks_blocked()
+        clock.jump(3.1)
+        await wait_all_tasks_blocked()
+
+        assert [type(each.error) for each in served.outcomes] == [ClientGone]
+
+
+async def test_lanes_that_rest_are_given_up(clock: MockClock) -> None:
+    held = Held()
+    async with http2_served(held) as (_, client):
+        for _ in range(5):
+            await client.ask()
+        held.go.set()
+        await client.turn()
+        assert repr(client.session).endswith("0 streams 5 lanes idle>")
+        clock.jump(LANES_KEPT + 0.1)
+        await client.turn()
+
+        assert repr(client.session).endswith("0 streams 1 lanes idle>")
+        assert (await client.ask()).status == 200
