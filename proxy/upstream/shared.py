@@ -17,8 +17,8 @@ from proxy.upstream.multiplexed import ClientConnection
 LARGEST = 100
 """Connections to one endpoint: with every one of them full, requests wait."""
 
-QUEUE = 1000
-"""Requests that may wait; more are refused."""
+QUEUE = 10_000
+"""Requests that may wait; more are refused (Linkerd's queue has as many places)."""
 
 T = TypeVar("T")
 

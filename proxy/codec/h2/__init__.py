@@ -73,6 +73,7 @@ __all__ = [
     "write_trailers",
 ]
 
+
 def make_codec(role: Role, settings: Settings, receiver: Receiver) -> Codec:
     """One end of a connection that has not begun."""
     from proxy.codec.h2.nghttp2 import Nghttp2Codec

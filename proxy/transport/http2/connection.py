@@ -206,6 +206,10 @@ class Multiplexed:
         self.wake()
 
     def _on_sent(self) -> None:
+        if self.codec.is_over and not self.is_over:
+            # It shows only with the last words; nothing that comes matters any more.
+            self._reading.cancel()
+            self.woken()
         if self.blocked:
             queued = self.codec.queued
             for channel, down_to in list(self.blocked.items()):

@@ -83,10 +83,10 @@ class Outbox:
                     self._send_out(data)
         except ENDED:
             self._break()
-        self._is_flushing = False
         if not self._rest:
             self._settle()
         self._sent()
+        self._is_flushing = False
 
     def _settle(self) -> None:
         if not self._settled.is_set():

@@ -112,14 +112,21 @@ async def test_a_head_that_is_none_resets_its_stream(clock: MockClock) -> None:
         assert (await client.ask()).data == b"ok"
 
 
+@pytest.fixture
+def still() -> MockClock:
+    """A clock that does not move: everything happens at once."""
+    return MockClock()
+
+
 async def test_streams_reset_before_their_answers_cut_the_client(
-    clock: MockClock,
+    still: MockClock,
 ) -> None:
     held = Held()
-    async with http2_served(held) as (served, client):
+    async with http2_served(held) as (_, client):
         for _ in range(PREMATURE + 1):
             stream = client.codec.open([*GET], is_end=True)
             client.answers[stream] = Answer()
+            await client._flush()
             client.codec.reset(stream, h2.CANCEL)
             await client._flush()
         await client.turn()

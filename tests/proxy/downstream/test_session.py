@@ -22,7 +22,8 @@ from meshfilters.memory import stream_pair
 from meshfilters.message import Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
 from proxy.config.model import Http as HttpLimits
-from proxy.downstream.session import FAREWELL, MOMENT, TURN
+from proxy.downstream.serving import FAREWELL
+from proxy.downstream.session import MOMENT, TURN, Session
 from tests.proxy.downstream.served import (
     GET,
     GET10,
@@ -802,6 +803,7 @@ async def test_a_request_that_comes_as_its_connection_is_given_up_is_answered(
     # The server wakes with both: the bytes, and the end of its patience.
     await client.stream.send_all(GET)
     for session in served.http.sessions:
+        assert isinstance(session, Session)
         session._expire()
     await wait_all_tasks_blocked()
 

@@ -1,0 +1,1 @@
+"""Programs of other people's libraries, each run as a process of its own."""
