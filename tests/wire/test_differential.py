@@ -133,13 +133,14 @@ def converse(address: Address, data: bytes) -> list[Message]:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_forwarded_means_one_thing(
-    seed: int, address: Address, origin: Origin
+    seed: int, told: Address, origin: Origin
 ) -> None:
+    # What is no request may pass a listener that detects as opaque bytes.
     random = Random(seed)
     for number in range(REQUESTS):
         data = spoiled(request(random), random)
 
-        answers = converse(address, data)
+        answers = converse(told, data)
         seen = origin.take()
 
         story = f"seed {seed}, request {number}: {data!r}\n{seen}\n{answers}"
@@ -179,12 +180,12 @@ def test_an_answer_is_delivered_as_it_was_meant_or_not_at_all(
 
 
 def test_the_generator_makes_good_requests_and_bad_ones(
-    address: Address, origin: Origin
+    told: Address, origin: Origin
 ) -> None:
     random = Random(0)
 
     answers = [
-        converse(address, spoiled(request(random), random)) for _ in range(REQUESTS)
+        converse(told, spoiled(request(random), random)) for _ in range(REQUESTS)
     ]
     statuses = [each[0].status for each in answers if each]
 

@@ -29,6 +29,7 @@ version: 1
 listeners:
   tight:
     address: 127.0.0.1:{tight}
+    protocol: http1
     to: app
     request: []
     http: {{max_body: {MAX_BODY}, head_timeout: {PATIENCE}, keep_alive: {PATIENCE}}}

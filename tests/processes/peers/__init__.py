@@ -1,1 +1,0 @@
-"""Programs of other people's libraries, each run as a process of its own."""
