@@ -300,4 +300,6 @@ def _grpc_status(trailers: Headers | None) -> int | None:
     if trailers is None:
         return None
     told = trailers.index.get(b"grpc-status")
-    return int(told) if told is not None and told.isdigit() else None
+    # Longer ones are no status, and int() raises on thousands of digits.
+    is_status = told is not None and told.isdigit() and len(told) <= 3
+    return int(told) if told is not None and is_status else None
