@@ -166,7 +166,10 @@ class Body(Protocol):
 
 
 class Buffered:
-    """A body that is here already."""
+    """A body that is here already.
+
+    One with trailers tells no length: beside a length, HTTP/1.1 has no place for them.
+    """
 
     __slots__ = ("_left", "data", "trailers")
 
@@ -176,8 +179,8 @@ class Buffered:
         self._left = data
 
     @property
-    def length(self) -> int:
-        return len(self.data)
+    def length(self) -> int | None:
+        return None if self.trailers else len(self.data)
 
     @property
     def is_whole(self) -> bool:

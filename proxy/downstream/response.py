@@ -89,7 +89,7 @@ class ResponseWriter:
             )
             self.status = response.status
             self.head_at = self._clock()
-            if type(body) is Buffered and body.is_whole:
+            if type(body) is Buffered and body.is_whole and not body.trailers:
                 await self._write(written + body.data)
                 self.sent = len(body.data)
             else:

@@ -141,7 +141,12 @@ class UpstreamConnection:
         except h1.UnwritableHead as error:
             raise FilterFailed(f"a filter made a bad request: {error}") from error
         data, is_whole = head, False
-        if type(body) is Buffered and len(body.data) <= AT_ONCE and body.is_whole:
+        if (
+            type(body) is Buffered
+            and len(body.data) <= AT_ONCE
+            and body.is_whole
+            and not body.trailers
+        ):
             data, is_whole = head + body.data, True
         if len(data) > ATOMIC:
             self._watch_time()  # sending it may take long

@@ -173,6 +173,7 @@ class TestBuffered:
         trailers = Headers(FIELDS)
 
         assert Buffered(b"", trailers).trailers is trailers
+        assert Buffered(b"abc", trailers).length is None
         assert Buffered(b"").trailers == Headers()
 
     async def test_the_empty_body_has_no_state_to_lose(self) -> None:

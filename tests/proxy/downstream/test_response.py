@@ -114,6 +114,17 @@ async def test_what_has_no_body_closes_the_one_it_was_given(
     assert (await peer.received()).endswith(b"\r\n\r\n")
 
 
+async def test_a_body_that_is_here_keeps_its_trailers(peer: Peer) -> None:
+    body = Buffered(b"ok", Headers([(b"x-sum", b"6")]))
+    peer.writer.begin(head())
+
+    assert await peer.writer.respond(Response(200, body=body), closes=False)
+
+    received = await peer.received()
+    assert b"Content-Length" not in received
+    assert received.endswith(b"\r\n\r\n2\r\nok\r\n0\r\nx-sum: 6\r\n\r\n")
+
+
 async def test_without_trailers_the_headers_tell_the_end(peer: Peer) -> None:
     headers = Headers([(b"grpc-status", b"5")])
     peer.writer.begin(head())

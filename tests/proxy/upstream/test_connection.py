@@ -127,6 +127,24 @@ async def test_what_is_no_whole_response_is_an_error_and_closes(
     assert state(asking) == CLOSED
 
 
+async def test_trailers_of_a_body_that_is_here_are_sent(
+    bench: Bench, clock: object
+) -> None:
+    body = Buffered(b"ok", Headers([(b"x-sum", b"6")]))
+    pool = bench.pool()
+    asking = Asking(bench, pool)
+    connection = await opened(pool)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(asking.run, bench.request(b"POST", body), connection)
+        received = b""
+        while b"x-sum" not in received:
+            received += await heard(bench.peers[-1])
+        await bench.peers[-1].send_soon(OK)
+
+    assert received.endswith(b"\r\n\r\n2\r\nok\r\n0\r\nx-sum: 6\r\n\r\n")
+    assert asking.body == b"ok"
+
+
 async def test_trailers_come_behind_the_body(bench: Bench, clock: object) -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: 1\r\n\r\n"
     asking = await ask(bench, answer, bench.request(), closes=False)
