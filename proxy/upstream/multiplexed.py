@@ -95,6 +95,8 @@ class ClientConnection(Multiplexed):
         self._heard_first = trio.Event()
         self._is_http2 = False
         """Whether the endpoint's first frame has come, as HTTP/2 wants it."""
+        self._is_ready = False
+        """Whether exchanges may share it: its limit of streams is known, or long due."""
         self._age = deadlines.timer(self.retire)
         if settings.max_age is not None:
             jitter = 1 - JITTER + 2 * JITTER * random()
@@ -109,7 +111,8 @@ class ClientConnection(Multiplexed):
     @property
     def is_usable(self) -> bool:
         """Whether another exchange can begin now."""
-        return not (self.is_over or self._is_leaving) and self.codec.can_open
+        is_open = self._is_ready and not (self.is_over or self._is_leaving)
+        return is_open and self.codec.can_open
 
     @property
     def is_leaving(self) -> bool:
@@ -139,11 +142,12 @@ class ClientConnection(Multiplexed):
         """Wait until the endpoint has said something; False if it is no HTTP/2."""
         with trio.move_on_after(READY):
             await self._heard_first.wait()
+        self._is_ready = True
         return self._is_http2 or not self._heard_first.is_set()
 
     def on_first(self, data: bytes) -> bool:
         # A server's first frame is SETTINGS (RFC 9113, 3.4); HTTP/1 servers complain.
-        self._is_http2 = data[3:4] == b"\x04" or len(data) < 4
+        self._is_http2 = self._is_ready = data[3:4] == b"\x04" or len(data) < 4
         self._heard_first.set()
         return self._is_http2
 

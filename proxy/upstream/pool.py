@@ -142,8 +142,13 @@ class Pool:
                 self.active += 1
                 return shared
             opened = await self._shared.opened(lambda: self._open_one(request))
-            if opened is not None:
+            if opened is None:
+                continue
+            if isinstance(opened, UpstreamConnection):
                 return opened
+            if opened.is_usable or opened.is_leaving:
+                return opened
+            self.active -= 1  # others, who waited for room, were faster
 
     async def _open_one(self, request: Request) -> Connection | None:
         """A new connection, of the protocol that the endpoint turns out to speak."""
@@ -158,12 +163,21 @@ class Pool:
                 if not self._alpn or self._alpn in HTTP1:
                     return self._http1(stream)
                 # The protocol is known now, and is not the one for this request.
-                self._share(stream)
-                self.active -= 1
+                try:
+                    await self._share(stream).ready()
+                finally:
+                    self.active -= 1
                 return None
         connection = self._share(stream)
+        # Its limit of streams comes first: more would be refused, and a body that is
+        # on its way cannot be sent again.
+        try:
+            is_http2 = await connection.ready()
+        except BaseException:
+            self.active -= 1
+            raise
         if self._protocol == "auto" and not self._alpn and not self._is_proven:
-            self._is_proven = await connection.ready()
+            self._is_proven = is_http2
             if not self._is_proven:
                 self._http1_until = self._deadlines.clock() + HTTP1_FOR
                 self.active -= 1

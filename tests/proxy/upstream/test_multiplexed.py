@@ -411,6 +411,37 @@ async def test_a_full_connection_leads_to_another(
         assert all(each.is_over and each.error is None for each in asked)
 
 
+async def test_a_burst_is_not_refused_for_coming_before_the_settings(
+    bench: Bench, clock: MockClock
+) -> None:
+    async with http2_bench(bench, settings=h2.Settings(max_streams=2)) as place:
+        async with trio.open_nursery() as nursery:
+            for _ in range(7):
+                nursery.start_soon(place.ask, bench.request(b"POST", Chunks(b"x")))
+        for _ in range(20):  # bytes in a socket keep no task busy
+            await place.peer.turn()
+
+        peers = place.peers.peers
+        assert [len(each.asked) for each in peers] == [2, 2, 2, 1]
+        assert {each.code for peer in peers for each in peer.asked.values()} == {None}
+
+
+async def test_who_leaves_before_the_settings_leaves_the_connection_to_others(
+    bench: Bench, clock: MockClock
+) -> None:
+    async with http2_bench(bench) as place:
+        place.peers.is_serving = False
+        gone = await place.ask(bench.request())
+        gone.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert place.pool.active == 0
+        place.peers.is_serving = True
+        one = await place.ask(bench.request())
+        await place.peer.answer(1)
+
+        assert one.error is None
+
+
 async def test_a_connection_that_is_old_is_left(bench: Bench, clock: MockClock) -> None:
     http2 = Http2(max_age=100.0, ping_interval=None)
     async with http2_bench(bench, http2=http2) as place:
