@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from base64 import b64encode
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -19,6 +20,7 @@ from meshfilters.errors import (
     DeadlineExceeded,
     Draining,
     MeshError,
+    UpstreamProtocolError,
 )
 from meshfilters.exchange import Connection, Exchange, Limits
 from meshfilters.message import EMPTY, Body, Headers, Response
@@ -73,6 +75,9 @@ class RequestStream(Channel):
             raise self._too_long()
         return data
 
+    def gone(self) -> Exception:
+        return self.error or ClientGone("the stream is over")
+
     def check_length(self) -> None:
         """Raise BadRequest if it is known to be over the listener's limit."""
         known = max(self.length or 0, self.received)
@@ -106,6 +111,7 @@ class Lane(Serving):
         self._head: h2.RequestHead | None = None
         self._task: trio.lowlevel.Task | None = None
         self._is_closed = False
+        self._queued = 0
 
     def begin(self, channel: RequestStream, head: h2.RequestHead) -> None:
         """Serve a stream; called by the connection when it has come."""
@@ -117,7 +123,10 @@ class Lane(Serving):
             trio.lowlevel.reschedule(task)
 
     def drop(self) -> None:
-        """The stream that was begun is over: don't serve it if that has not started."""
+        """The stream that was begun is over: don't serve it if that has not started.
+
+        Its window, of what has come and nobody reads, is the connection's as well.
+        """
         if self.exchange is None:
             self._leave()
         else:
@@ -175,6 +184,7 @@ class Lane(Serving):
     def _leave(self) -> None:
         if self._channel is not None:
             self._channel.lane = None
+            self._channel.discard()
         self._channel = self._head = None
         self._timer.deadline = math.inf
 
@@ -189,10 +199,12 @@ class Lane(Serving):
             self._restore_version(exchange, head.headers)
         channel.begin(writer, head, self.server.limits.max_body)
         body: Body = EMPTY
+        if head.length != 0 or not channel.is_ended:
+            # Also where no body is expected, and the client may never end its side.
+            self._body = channel
         if head.protocol:
             _show_as_upgrade(head)
         elif head.method != b"CONNECT" and head.length != 0:
-            self._body = channel
             body = channel.whole() or channel
         await self._serve_exchange(exchange, head, body)
 
@@ -208,12 +220,19 @@ class Lane(Serving):
     # What differs from HTTP/1.1
 
     async def _respond(self, response: Response) -> None:
-        if response.upgrade is None:
-            await self._writer.respond(response)
-            return
-        channel, exchange = self._channel, self.exchange
+        channel, exchange, head = self._channel, self.exchange, self._head
         assert channel is not None
         assert exchange is not None
+        assert head is not None
+        if response.upgrade is None:
+            if head.protocol and 200 <= response.status < 300:
+                # The client would take this for an open tunnel (RFC 8441, 5).
+                await response.body.aclose()
+                detail = f"{response.status} where a WebSocket was asked for"
+                raise UpstreamProtocolError(detail, sent=True)
+            await self._writer.respond(response)
+            return
+        self._body = None  # it is the tunnel's, and may be quiet for long
         status, headers = response.status, response.headers
         if status == 101:
             status = 200
@@ -231,9 +250,7 @@ class Lane(Serving):
 
     async def _break_off(self, error: MeshError) -> None:
         if self._channel is not None:
-            # What was written before belongs to the response: a reset would overtake it.
-            self._channel.connection.flush()
-            self._channel.reset(reset_code(error))
+            self._channel.reset_behind(reset_code(error))
 
     def _before_answer(self, error: MeshError) -> None:
         """Nothing: the connection goes on behind any answer."""
@@ -245,13 +262,21 @@ class Lane(Serving):
     async def _settle(self, *, is_owed: bool, has_answer: bool) -> None:
         """Stop what nobody reads, behind a whole response (RFC 9113, 8.1)."""
         channel = self._channel
-        if channel is None or channel.is_closed:
+        if channel is None or channel.is_closed or channel.is_reset:
             return
         code = h2.CANCEL
-        with trio.move_on_after(LINGER):
+        with suppress(ClientGone), trio.move_on_after(LINGER):
             await channel.sent()
             code = h2.NO_ERROR
-        channel.reset(code)
+        channel.reset_behind(code)
+
+    def _has_moved(self) -> bool:
+        channel = self._channel
+        if channel is None or not self._writer.is_sending:
+            return False
+        before = self._queued
+        self._queued = channel.connection.codec.queued(channel.id)
+        return self._queued != before
 
     def __repr__(self) -> str:
         state = "idle" if self.exchange is None else "active"

@@ -10,6 +10,7 @@ count is of what the client resets and of what it makes us reset.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from random import random
 
 import trio
@@ -90,6 +91,8 @@ class ServerConnection(Multiplexed):
         try:
             async with trio.open_nursery() as self._nursery:
                 self._plan()
+                if self.server.is_draining:
+                    self.drain()
                 await self.communicate(self._early)
                 self._nursery.cancel_scope.cancel()
         finally:
@@ -196,10 +199,10 @@ class ServerConnection(Multiplexed):
         fields = h2.write_response(
             error.status, Headers([(b"tulle-error", told)]), 0, is_bodiless=False
         )
-        self.codec.respond(stream, fields, is_end=True)
+        with suppress(h2.StreamGone):
+            self.codec.respond(stream, fields, is_end=True)
         if not is_end:
-            self.flush()
-            self.codec.reset(stream, h2.NO_ERROR)
+            self.reset_behind(stream, h2.NO_ERROR)
 
     def on_closed(self, stream: int, code: int, is_ours: bool) -> None:
         channel = self.streams.pop(stream, None)
@@ -219,6 +222,7 @@ class ServerConnection(Multiplexed):
         channel.close(code, error)
         if error is not None and lane is not None:
             lane.drop()
+            self.woken()
 
     def _count(self, *, is_premature: bool) -> None:
         self._closed += 1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import trio
-
 from meshfilters.errors import ClientGone, FilterFailed
 from meshfilters.message import EMPTY, Buffered, Headers, Response
 from proxy.codec import h2
@@ -81,7 +79,7 @@ class StreamWriter:
         except h2.UnwritableHead as error:
             await body.aclose()
             raise FilterFailed(str(error)) from error
-        except (h2.StreamGone, trio.ClosedResourceError) as error:
+        except h2.StreamGone as error:
             await body.aclose()
             raise ClientGone(str(error)) from error
         except BaseException:

@@ -38,6 +38,7 @@ class Channel:
         "is_awaited",
         "is_closed",
         "is_ended",
+        "is_reset",
         "length",
         "received",
         "trailers",
@@ -55,6 +56,8 @@ class Channel:
         """Whether the peer has sent its last byte, taken or not."""
         self.is_closed = False
         """Whether the stream is over, well or not."""
+        self.is_reset = False
+        """Whether this side has given it up, closed by now or not."""
         self.code = NO_ERROR
         """What it was reset with."""
         self.error: Exception | None = None
@@ -200,9 +203,16 @@ class Channel:
 
     def reset(self, code: int = CANCEL) -> None:
         """End the stream at once, if it is not over."""
-        if not self.is_closed:
+        if not (self.is_closed or self.is_reset):
+            self.is_reset = True
             self.connection.codec.reset(self.id, code)
             self.connection.wake()
+
+    def reset_behind(self, code: int) -> None:
+        """End the stream behind what is queued for it, as far as that may go out."""
+        if not (self.is_closed or self.is_reset):
+            self.is_reset = True
+            self.connection.reset_behind(self.id, code)
 
     def close(self, code: int, error: Exception | None) -> None:
         """Called by the connection, once: the stream is over."""

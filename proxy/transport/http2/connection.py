@@ -47,7 +47,8 @@ class Multiplexed:
         """Whose sender waits, and for how few bytes to be queued."""
         self.clock = deadlines.clock
         self._settings = settings
-        self._outbox = Outbox(stream, codec.take, self._on_sent)
+        self._resets: list[tuple[int, int]] = []
+        self._outbox = Outbox(stream, self._take, self._on_sent)
         self.wake: Callable[[], None] = self._outbox.wake
         """Something was queued: send it behind the tasks of this turn."""
         self.flush: Callable[[], None] = self._outbox.flush
@@ -89,6 +90,7 @@ class Multiplexed:
         """Read no more: send what is queued, and be over."""
         self._is_finishing = True
         self._reading.cancel()
+        self.woken()
 
     async def _read(self, early: bytes) -> None:
         with suppress(*ENDED):
@@ -117,6 +119,7 @@ class Multiplexed:
         """Send the last words, and read until the peer has taken them and left."""
         with trio.move_on_after(FAREWELL):
             await self._outbox.settle()
+            self._outbox.close()
             await self.stream.send_eof()
             while await self._receive():
                 pass
@@ -203,6 +206,23 @@ class Multiplexed:
         self._is_asked = False
 
     def on_room(self) -> None:
+        self.wake()
+
+    def _take(self) -> bytes:
+        data = self.codec.take()
+        if self._resets:
+            resets, self._resets = self._resets, []
+            for stream, code in resets:
+                self.codec.reset(stream, code)
+            data += self.codec.take()
+        return data
+
+    def reset_behind(self, stream: int, code: int) -> None:
+        """Reset a stream behind what is queued for it.
+
+        A reset of the codec's overtakes: what it has queued is dropped.
+        """
+        self._resets.append((stream, code))
         self.wake()
 
     def _on_sent(self) -> None:

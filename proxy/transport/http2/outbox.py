@@ -59,6 +59,10 @@ class Outbox:
             self._settled = trio.Event()
             await self._settled.wait()
 
+    def close(self) -> None:
+        """Send nothing more: the stream's end is about to be sent."""
+        self._break()
+
     def wake(self) -> None:
         """Something is to be sent, behind the tasks of this turn."""
         if not self._is_due and not self._is_broken:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from meshfilters import openssl
 from meshfilters.api import RequestFilter, Service
+from meshfilters.certificates import Material
 from meshfilters.exchange import Connection
 from meshfilters.memory import stream_pair
 from meshfilters.message import Request, Response
@@ -20,6 +22,7 @@ from proxy.config.model import Http as HttpLimits
 from proxy.config.model import Http2
 from proxy.downstream.multiplexed import ServerConnection
 from proxy.transport.stream import SocketStream, tune
+from tests import authority
 from tests.proxy.downstream.served import Served
 
 GET = (
@@ -53,15 +56,22 @@ class Answer:
 class Http2Client:
     """The client's end; what it is sent is consumed unless ``consumes`` is taken back."""
 
-    def __init__(self, stream: Stream, session: ServerConnection) -> None:
+    session: ServerConnection
+    """The server's end."""
+
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.session = session
         self.answers: dict[int, Answer] = {}
         self.goaways: list[tuple[int, int]] = []
         self.consumes = True
         self.has_ended = False
         self.codec = h2.make_codec("client", h2.Settings(), self)
         self.codec.start()
+
+    def first(self) -> bytes:
+        """The preface and a request, to be handed to the server as received already."""
+        self.answers[self.codec.open([*GET], is_end=True)] = Answer()
+        return self.codec.take()
 
     async def run(self) -> None:
         try:
@@ -129,17 +139,27 @@ async def http2_served(
     alpn: str | None = None,
     *,
     sockets: bool = False,
+    tls: bool = False,
+    is_early: bool = False,
+    prepare: Callable[[ServerConnection], None] | None = None,
 ) -> AsyncIterator[tuple[Served, Http2Client]]:
     """A server with one HTTP/2 client; the exchanges' outcomes are in the first."""
     async with trio.open_nursery() as nursery:
         served = Served(nursery, service, filters, limits)
         served.http.http2 = http2 or Http2(ping_interval=None)
-        near, far = _sockets(served) if sockets else stream_pair()
-        tls = Tls("TLSv1.3", "c", alpn, None, None) if alpn else None
-        connection = Connection(far, "192.0.2.1:1", "web", "inbound", "", tls)
-        session = ServerConnection(served.http, connection)
+        near: Stream
+        far: Stream
+        near, far = _sockets(served) if sockets or tls else stream_pair()
+        if tls:
+            near, far = await _tls(near, far)
+        told = Tls("TLSv1.3", "c", alpn, None, None) if alpn else None
+        connection = Connection(far, "192.0.2.1:1", "web", "inbound", "", told)
+        client = Http2Client(near)
+        first = client.first() if is_early else b""
+        session = client.session = ServerConnection(served.http, connection, first)
         served.http.sessions.add(session)
-        client = Http2Client(near, session)
+        if prepare is not None:
+            prepare(session)
         nursery.start_soon(session.run)
         nursery.start_soon(client.run)
         await client.turn()
@@ -155,3 +175,27 @@ def _sockets(served: Served) -> tuple[SocketStream, SocketStream]:
         tune(each)
     one, other = (SocketStream(each, served.readiness) for each in pair)
     return one, other
+
+
+async def _tls(near: Stream, far: Stream) -> tuple[Stream, Stream]:
+    """TLS between two streams: the client's end and the server's."""
+    root = authority.root()
+    issued = root.issue(dns=["app.test"])
+    proof = Material((issued.certificate,), issued.key, (root.certificate,))
+    server = openssl.server_context(
+        proof, minimum=1.3, alpn=("h2",), is_client_required=False
+    )
+    context = openssl.client_context(
+        Material((), None, (root.certificate,)), minimum=1.3, alpn=("h2",)
+    )
+    ends: list[Stream] = []
+
+    async def accept() -> None:
+        ends.append(await far.start_tls(server, server_side=True))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept)
+        opened = await near.start_tls(
+            context, server_side=False, server_name="app.test"
+        )
+    return opened, ends[0]

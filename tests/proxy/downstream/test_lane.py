@@ -8,14 +8,24 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from meshfilters.errors import DeadlineExceeded, MeshError, Refused, UpstreamReset
+from meshfilters.errors import (
+    BadRequest,
+    ClientGone,
+    DeadlineExceeded,
+    Draining,
+    FilterFailed,
+    MeshError,
+    Refused,
+    UpstreamProtocolError,
+    UpstreamReset,
+)
 from meshfilters.memory import stream_pair
 from meshfilters.message import Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
 from proxy.codec import h2
 from proxy.config.model import Http as HttpLimits
-from proxy.downstream.lane import reset_code
-from tests.proxy.downstream.http2_served import GET, POST, http2_served
+from proxy.downstream.lane import LINGER, reset_code
+from tests.proxy.downstream.http2_served import GET, POST, Answer, http2_served
 
 WEBSOCKET = ((b":method", b"CONNECT"), *GET[1:], (b":protocol", b"websocket"))
 
@@ -23,6 +33,10 @@ WEBSOCKET = ((b":method", b"CONNECT"), *GET[1:], (b":protocol", b"websocket"))
 @pytest.fixture
 def clock() -> MockClock:
     return MockClock(autojump_threshold=0)
+
+
+over_both = pytest.mark.parametrize("sockets", [False, True])
+"""Over memory streams, whose sending is a task's, and over sockets."""
 
 
 def raising(error: Exception) -> Callable[[Request], object]:
@@ -242,3 +256,303 @@ async def test_a_lane_serves_the_next_stream(clock: MockClock) -> None:
 
         assert client.session._lanes == 1
         assert len(served.outcomes) == 10
+
+
+class Broken(Chunks):
+    """A body that gives its chunks and then breaks."""
+
+    def __init__(self, *chunks: bytes, error: Exception) -> None:
+        super().__init__(*chunks)
+        self._error = error
+
+    async def receive(self) -> bytes:
+        data = await super().receive()
+        if not data:
+            raise self._error
+        return data
+
+
+async def answer(request: Request, /) -> Response:
+    return Response(200, body=Buffered(b"ok"))
+
+
+async def never(request: Request, /) -> Response:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+@over_both
+async def test_a_response_that_breaks_over_an_unread_request_harms_no_other(
+    clock: MockClock, sockets: bool
+) -> None:
+    async def service(request: Request, /) -> Response:
+        if request.method == b"GET":
+            return await answer(request)
+        return Response(200, body=Broken(b"half", error=UpstreamReset("gone")))
+
+    async with http2_served(service, sockets=sockets) as (served, client):
+        broken = await client.ask(POST, is_end=False)
+
+        assert (broken.data, broken.code) == (b"half", h2.INTERNAL_ERROR)
+        assert (await client.ask()).data == b"ok"
+        assert [type(each.error) for each in served.outcomes] == [
+            UpstreamReset,
+            type(None),
+        ]
+
+
+@over_both
+async def test_a_client_may_reset_what_it_has_not_taken_of_an_early_answer(
+    clock: MockClock, sockets: bool
+) -> None:
+    async def service(request: Request, /) -> Response:
+        size = 70_000 if request.method == b"POST" else 2
+        return Response(200, body=Buffered(b"x" * size))
+
+    async with http2_served(service, sockets=sockets) as (_, client):
+        client.consumes = False
+        await client.ask(POST, is_end=False)
+        client.codec.reset(1, h2.CANCEL)
+        await client.turn()
+
+        assert (await client.ask()).data == b"xx"
+
+
+async def test_an_early_answer_that_nobody_takes_is_reset(clock: MockClock) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Buffered(b"x" * 70_000))
+
+    async with http2_served(service, sockets=True) as (_, client):
+        client.consumes = False
+        early = await client.ask(POST, is_end=False)
+        assert client.answers[1].code is None
+        clock.jump(LINGER + 0.1)
+        await client.turn()
+
+        assert early.code == h2.CANCEL
+        assert not early.is_ended
+
+
+@over_both
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([(b":method", b"CONNECT"), (b":authority", b"db:5432")], 405),
+        ([*POST, (b"content-length", b"0")], 200),
+        ([*WEBSOCKET], 403),
+        ([(b":method", b"HEAD"), *GET[1:]], 200),
+    ],
+)
+async def test_an_answered_stream_ends_though_the_client_forgets_its_side(
+    clock: MockClock, sockets: bool, fields: list[tuple[bytes, bytes]], status: int
+) -> None:
+    async def service(request: Request, /) -> Response:
+        if b"upgrade" in request.headers:
+            raise Refused
+        return await answer(request)
+
+    async with http2_served(service, sockets=sockets) as (_, client):
+        answered = await client.ask(fields, is_end=False)
+
+        assert (answered.status, answered.is_ended) == (status, True)
+        assert answered.code == h2.NO_ERROR
+        assert not client.session.is_busy
+
+
+async def test_what_is_not_read_of_a_stream_gives_the_connection_its_window_back(
+    clock: MockClock,
+) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Buffered(await read(request.body)))
+
+    async with http2_served(service) as (served, client):
+        for _ in range(30):
+            stream = client.codec.open([*POST], is_end=False)
+            client.answers[stream] = Answer()
+            client.codec.send(stream, b"x" * 60_000, is_end=False)
+            data = client.codec.take()
+            client.codec.reset(stream, h2.CANCEL)
+            # Both in one read: no lane has begun when the stream is over.
+            await client.stream.send_all(data + client.codec.take())
+            await client.turn()
+        assert served.outcomes == []
+        last = await client.ask(POST, is_end=False)
+        client.codec.send(max(client.answers), b"y" * 200_000, is_end=True)
+        while not last.is_ended:
+            await client.turn()
+
+        assert last.data == b"y" * 200_000
+
+
+async def test_a_slow_client_is_no_stalled_one(clock: MockClock) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Buffered(b"x" * 1_000_000))
+
+    async with http2_served(service) as (served, client):
+        client.consumes = False
+        await client.ask()
+        for _ in range(8):
+            clock.jump(20)
+            client.codec.consumed(1, 33_000)
+            await client.turn()
+        assert served.outcomes == []
+        for _ in range(2):
+            clock.jump(60.1)
+            await client.turn()
+
+        assert served.error() is ClientGone
+        assert client.answers[1].code == h2.CANCEL
+
+
+async def test_a_body_that_stops_coming_is_408(clock: MockClock) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Buffered(await read(request.body)))
+
+    async with http2_served(service) as (served, client):
+        stalled = await client.ask(POST, is_end=False)
+        client.codec.send(1, b"some", is_end=False)
+        await client.turn()
+        for _ in range(2):
+            clock.jump(60.1)
+            await client.turn()
+
+        assert (stalled.status, stalled.code) == (408, h2.NO_ERROR)
+        assert served.error() is BadRequest
+
+
+async def test_an_idle_limit_counts_both_ways(clock: MockClock) -> None:
+    async def service(request: Request, /) -> Response:
+        request.exchange.lower(idle=5.0)
+        await request.body.receive()
+        return await never(request)
+
+    async with http2_served(service) as (served, client):
+        idle = await client.ask(POST, is_end=False)
+        clock.jump(4)
+        client.codec.send(1, b"some", is_end=False)
+        await client.turn()
+        clock.jump(4)
+        await client.turn()
+        assert client.answers[1].status is None
+        clock.jump(1.1)
+        await client.turn()
+
+        assert idle.status == 504
+        assert served.error() is DeadlineExceeded
+
+
+@over_both
+async def test_a_body_that_a_filter_broke_is_the_filters(
+    clock: MockClock, sockets: bool
+) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Broken(error=trio.ClosedResourceError("by a filter")))
+
+    async with http2_served(service, sockets=sockets) as (served, client):
+        broken = await client.ask()
+
+        assert broken.code == h2.INTERNAL_ERROR
+        assert served.error() is FilterFailed
+        assert served.failures() == [(("body", "ClosedResourceError"), 1)]
+
+
+async def test_a_websocket_that_is_answered_without_one_is_not_open(
+    clock: MockClock,
+) -> None:
+    body = Chunks(b"<html>")
+
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=body)
+
+    async with http2_served(service) as (served, client):
+        refused = await client.ask(WEBSOCKET, is_end=False)
+
+        assert refused.status == 502
+        assert served.error() is UpstreamProtocolError
+        assert body.is_closed
+
+
+async def test_a_quiet_websocket_is_kept(clock: MockClock) -> None:
+    ours, theirs = stream_pair()
+
+    async def service(request: Request, /) -> Response:
+        return Response(101, upgrade=theirs)
+
+    async with http2_served(service) as (served, client):
+        await client.ask(WEBSOCKET, is_end=False)
+        for _ in range(3):
+            clock.jump(61)
+            await client.turn()
+        assert served.outcomes == []
+        client.codec.reset(1, h2.CANCEL)
+        await client.turn()
+
+        assert await ours.receive_some() == b""
+        assert len(served.outcomes) == 1
+
+
+@over_both
+async def test_a_client_that_resets_ends_the_work_at_once(
+    clock: MockClock, sockets: bool
+) -> None:
+    cancelled: list[bytes] = []
+
+    async def service(request: Request, /) -> Response:
+        try:
+            return await never(request)
+        finally:
+            cancelled.append(request.target)
+
+    async with http2_served(service, sockets=sockets) as (served, client):
+        await client.ask()
+        client.codec.reset(1, h2.CANCEL)
+        await client.turn()
+
+        assert cancelled == [b"/"]
+        assert [type(each.error) for each in served.outcomes] == [ClientGone]
+        assert not client.session.is_busy
+
+
+async def test_a_workers_end_ends_each_exchange_once(clock: MockClock) -> None:
+    async with http2_served(never) as (served, client):
+        await client.ask()
+        await client.ask()
+        client.session.cancel()
+        await wait_all_tasks_blocked()
+
+        assert [type(each.error) for each in served.outcomes] == [Draining, Draining]
+
+
+async def test_a_filters_bug_is_blamed_and_answered(clock: MockClock) -> None:
+    async with http2_served(raising(ZeroDivisionError())) as (served, client):  # type: ignore[arg-type]
+        failed = await client.ask()
+
+        assert failed.status == 500
+        assert failed[b"tulle-error"] == b"filter failed; by=record"
+        assert served.error() is FilterFailed
+
+
+async def test_a_client_that_waits_in_vain_is_answered(clock: MockClock) -> None:
+    async with http2_served(raising(Refused())) as (_, client):  # type: ignore[arg-type]
+        fields = [*POST, (b"expect", b"100-continue")]
+        refused = await client.ask(fields, is_end=False)
+
+        assert (refused.status, refused.informational) == (403, [])
+        assert refused.code == h2.NO_ERROR
+
+
+async def test_a_client_of_http10_behind_a_sidecar_gets_no_1xx(
+    clock: MockClock,
+) -> None:
+    told: list[object] = []
+
+    async def service(request: Request, /) -> Response:
+        told.append(request.exchange.informational)
+        return Response(204)
+
+    async with http2_served(service, alpn="tulle/1") as (_, client):
+        await client.ask([*GET, (b"tulle-orig-proto", b"HTTP/1.0")])
+        await client.ask([*GET, (b"tulle-orig-proto", b"HTTP/1.1")])
+        await client.ask([*GET, (b"tulle-orig-proto", b"HTTP/9")])
+
+        assert [each is None for each in told] == [True, False, False]

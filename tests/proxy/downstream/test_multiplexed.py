@@ -11,7 +11,12 @@ from meshfilters.message import Buffered, Request, Response
 from proxy.codec import h2
 from proxy.config.model import Http as HttpLimits
 from proxy.config.model import Http2
-from proxy.downstream.multiplexed import LANES_KEPT, MOMENT, PREMATURE
+from proxy.downstream.multiplexed import (
+    LANES_KEPT,
+    MOMENT,
+    PREMATURE,
+    ServerConnection,
+)
 from tests.proxy.downstream.http2_served import GET, POST, Answer, http2_served
 
 
@@ -214,3 +219,107 @@ async def test_lanes_that_rest_are_given_up(clock: MockClock) -> None:
 
         assert repr(client.session).endswith("0 streams 1 lanes idle>")
         assert (await client.ask()).status == 200
+
+
+@pytest.mark.parametrize("sockets", [False, True])
+async def test_what_is_refused_is_answered_whole_though_its_body_is_to_come(
+    clock: MockClock, sockets: bool
+) -> None:
+    fields = [*POST, *[(b"x", b"y")] * 101]
+    async with http2_served(ok, sockets=sockets) as (_, client):
+        answer = await client.ask(fields, is_end=False)
+
+        assert (answer.status, answer.is_ended, answer.code) == (431, True, 0)
+
+
+@pytest.mark.parametrize("sockets", [False, True])
+async def test_what_is_refused_may_be_reset_by_then(
+    clock: MockClock, sockets: bool
+) -> None:
+    async with http2_served(ok, sockets=sockets) as (served, client):
+        stream = client.codec.open([*GET, *[(b"x", b"y")] * 101], is_end=True)
+        client.answers[stream] = Answer()
+        asked = client.codec.take()
+        client.codec.reset(stream, h2.CANCEL)
+        await client.stream.send_all(asked + client.codec.take())
+        await client.turn()
+
+        assert served.refusals == [431]
+        assert (await client.ask()).data == b"ok"
+
+
+async def test_who_comes_while_the_proxy_ends_is_told_so(clock: MockClock) -> None:
+    def while_ending(session: ServerConnection) -> None:
+        session.server.is_draining = True
+
+    async with http2_served(ok, prepare=while_ending) as (_, client):
+        assert client.goaways == [(2**31 - 1, 0)]
+        clock.jump(MOMENT + 0.1)
+        await client.turn()
+
+        assert client.session.is_over
+
+
+async def test_a_drain_behind_the_end_changes_nothing(clock: MockClock) -> None:
+    limits = HttpLimits(keep_alive=20.0)
+    async with http2_served(ok, limits=limits) as (_, client):
+        clock.jump(20.1)
+        await client.turn()
+        assert client.session.is_over
+        client.session.drain()
+        await client.turn()
+
+        assert client.goaways == [(0, 0)]
+
+
+async def test_more_streams_than_twice_the_granted_are_refused(
+    still: MockClock,
+) -> None:
+    is_stuck = True
+
+    async def service(request: Request, /) -> Response:
+        # Work that takes its time to end though nobody waits for it.
+        with trio.CancelScope(shield=True):
+            while is_stuck:
+                await trio.lowlevel.checkpoint()
+        return await ok(request)
+
+    http2 = Http2(max_streams=2, ping_interval=None)
+    async with http2_served(service, http2=http2) as (served, client):
+        streams = []
+        for _ in range(5):
+            stream = client.codec.open([*GET], is_end=True)
+            client.answers[stream] = Answer()
+            streams.append(stream)
+            await client._flush()
+            for _ in range(20):
+                await trio.lowlevel.checkpoint()
+            if len(streams) < 5:
+                client.codec.reset(stream, h2.CANCEL)
+        is_stuck = False
+        await client.turn()
+
+        assert client.answers[streams[-1]].code == h2.REFUSED_STREAM
+        assert [type(each.error) for each in served.outcomes] == [ClientGone] * 4
+
+
+@pytest.mark.parametrize("sockets", [False, True])
+async def test_a_request_in_the_first_read_is_served(
+    clock: MockClock, sockets: bool
+) -> None:
+    """What was received to find out the protocol is handed on."""
+    async with http2_served(ok, sockets=sockets, is_early=True) as (_, client):
+        assert client.answers[1].data == b"ok"
+
+
+async def test_an_answer_over_tls_is_whole(clock: MockClock) -> None:
+    async def big(request: Request, /) -> Response:
+        return Response(200, body=Buffered(b"x" * 3_000_000))
+
+    async with http2_served(big, tls=True) as (served, client):
+        answer = await client.ask()
+        while not answer.is_ended:
+            await client.turn()
+
+        assert len(answer.data) == 3_000_000
+        assert served.error() is None

@@ -6,6 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from meshfilters.errors import FilterFailed
+from meshfilters.exchange import Exchange
 from meshfilters.message import Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks
 from tests.proxy.downstream.http2_served import GET, http2_served
@@ -133,3 +134,50 @@ async def test_a_1xx_goes_ahead(clock: MockClock) -> None:
 
         assert answer.informational == [b"103"]
         assert answer.status == 204
+
+
+@pytest.mark.parametrize("status", [103, 199])
+async def test_what_is_no_final_response_is_a_filters_mistake(
+    clock: MockClock, status: int
+) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(status)
+
+    async with http2_served(service) as (served, client):
+        assert (await client.ask()).status == 500
+        assert served.error() is FilterFailed
+
+
+async def test_bad_trailers_break_the_response_off(clock: MockClock) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Chunks(b"x", trailers=[(b"x", b"a\r\nb")]))
+
+    async with http2_served(service) as (served, client):
+        answer = await client.ask()
+
+        assert (answer.status, answer.code) == (200, 2)
+        assert served.error() is FilterFailed
+
+
+class Late(Chunks):
+    """A body in whose midst a 1xx comes."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(b"x")
+        self._exchange = exchange
+
+    async def receive(self) -> bytes:
+        tell = self._exchange.informational
+        assert tell is not None
+        await tell(103, Headers())
+        return await super().receive()
+
+
+async def test_a_1xx_behind_the_head_is_not_told(clock: MockClock) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Late(request.exchange))
+
+    async with http2_served(service) as (_, client):
+        answer = await client.ask()
+
+        assert (answer.data, answer.informational) == (b"x", [])

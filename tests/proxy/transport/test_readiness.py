@@ -215,3 +215,73 @@ async def test_closing_the_epoll_leaves_the_sockets_open(pair: Pair) -> None:
 
     far.send(b"x")
     assert near.recv(1) == b"x"
+
+
+async def test_what_is_due_soon_is_done_once_behind_the_tasks(
+    readiness: Readiness,
+) -> None:
+    done: list[str] = []
+
+    def call() -> None:
+        done.append("call")
+        if len(done) < 4:
+            readiness.soon(call)
+
+    async def task(name: str) -> None:
+        readiness.soon(call) if name == "first" else None
+        done.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task, "first")
+        nursery.start_soon(task, "second")
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert sorted(done[:2]) == ["first", "second"]
+    assert done[2:] == ["call", "call"]
+
+
+async def test_a_task_that_such_a_call_wakes_runs_at_once(
+    readiness: Readiness,
+) -> None:
+    woken = trio.Event()
+
+    def wake() -> None:
+        woken.set()
+        readiness.nudge()
+
+    # Without the nudge, nothing would end the wait that is about to begin.
+    with trio.fail_after(5):
+        readiness.soon(wake)
+        await woken.wait()
+
+
+async def test_room_is_told_of_once(readiness: Readiness, pair: Pair) -> None:
+    near, far = pair
+    watch = readiness.watch(near.fileno())
+    fill(near)
+    await trio.testing.wait_all_tasks_blocked()
+    told: list[str] = []
+    watch.on_writable = lambda: told.append("room")
+
+    for _ in range(2):
+        drain(far)
+        await trio.testing.wait_all_tasks_blocked()
+        fill(near)
+
+    assert told == ["room"]
+    assert watch.on_writable is None
+
+
+async def test_a_closed_watch_tells_of_no_room(
+    readiness: Readiness, pair: Pair
+) -> None:
+    near, far = pair
+    watch = readiness.watch(near.fileno())
+    fill(near)
+    told: list[str] = []
+    watch.on_writable = lambda: told.append("room")
+    watch.close()
+    drain(far)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert told == []

@@ -393,3 +393,28 @@ async def test_a_read_that_came_back_full_leaves_nothing_stale(pairs: Pairs) -> 
     with trio.fail_after(5):
         while not far.is_stale:
             await trio.lowlevel.checkpoint()
+
+
+async def test_what_fits_in_is_sent_without_waiting(pairs: Pairs) -> None:
+    near, far = await pairs()
+    data = bytes(10_000_000)
+
+    sent = near.send_nowait(data)
+    assert 0 < sent < len(data)
+    assert near.send_nowait(memoryview(data)[sent:]) == 0
+    received = 0
+    while received < sent:
+        received += len(await far.receive_some())
+
+    assert received == sent
+    assert near.send_nowait(b"more") == 4
+
+
+async def test_sending_without_waiting_tells_of_an_end(pairs: Pairs) -> None:
+    near, far = await pairs()
+    far.close()
+    with pytest.raises(trio.BrokenResourceError):
+        near.send_nowait(b"x")
+    near.close()
+    with pytest.raises(trio.ClosedResourceError):
+        near.send_nowait(b"x")

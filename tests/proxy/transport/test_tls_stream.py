@@ -427,3 +427,38 @@ async def _nudge(*streams: SocketStream) -> None:
         for each in streams:
             each.watch.notice(select.EPOLLOUT)
         await trio.lowlevel.checkpoint()
+
+
+async def test_what_fits_in_is_sent_without_waiting(pairs: Pairs) -> None:
+    client, server = await pairs.tls()
+    data = bytes(range(256)) * 40_000
+    rest = memoryview(data)
+    received = b""
+
+    # A record that is half out is gone on with: what comes is whole and in order.
+    while rest or len(received) < len(data):
+        rest = rest[client.send_nowait(rest) :] if rest else rest
+        received += await server.receive_soon()
+
+    assert received == data
+
+
+async def test_sending_without_waiting_keeps_its_turn_and_its_end(
+    pairs: Pairs,
+) -> None:
+    client, server = await pairs.tls()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_all, bytes(50_000_000))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            client.send_nowait(b"x")
+        nursery.cancel_scope.cancel()
+
+    client, server = await pairs.tls()
+    await client.send_eof()
+    with pytest.raises(trio.ClosedResourceError):
+        client.send_nowait(b"x")
+    assert await server.receive_soon() == b""
+    server.close()
+    with pytest.raises(trio.ClosedResourceError):
+        server.send_nowait(b"x")

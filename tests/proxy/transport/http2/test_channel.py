@@ -43,6 +43,9 @@ class Connection:
     def reset(self, stream: int, code: int) -> None:
         self.resets.append(code)
 
+    def reset_behind(self, stream: int, code: int) -> None:
+        self.resets.append(code)
+
     def wake(self) -> None: ...
 
     def flush(self) -> None: ...
@@ -180,3 +183,48 @@ def test_a_stream_is_reset_once(channel: Channel, connection: Connection) -> Non
     assert channel.code == CANCEL
     assert repr(channel) == "<Channel 1: closed>"
     assert NO_ERROR == 0
+
+
+def test_a_stream_is_reset_behind_what_is_queued_or_at_once_but_not_both(
+    channel: Channel, connection: Connection
+) -> None:
+    channel.reset_behind(NO_ERROR)
+    channel.reset_behind(CANCEL)
+    channel.reset()
+
+    assert connection.resets == [NO_ERROR]
+    assert channel.is_reset
+
+
+async def test_a_waiting_sender_is_told_why_its_stream_is_over(
+    channel: Channel, connection: Connection
+) -> None:
+    async def send() -> None:
+        with pytest.raises(ClientGone, match="left"):
+            await channel.send(b"x" * (HIGH + 1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await channel.sent()
+        channel.close(CANCEL, ClientGone("left"))
+
+    assert connection.blocked == {}
+
+
+async def test_a_reader_that_is_cancelled_waits_no_more(channel: Channel) -> None:
+    with trio.move_on_after(0):
+        await channel.receive()
+    channel.feed(b"x", True)
+
+    assert await channel.receive() == b"x"
+
+
+async def test_a_stream_that_is_over_for_no_reason_is_closed(
+    channel: Channel, connection: Connection
+) -> None:
+    connection.is_gone = True
+
+    with pytest.raises(trio.ClosedResourceError):
+        await channel.send(b"x")

@@ -18,9 +18,11 @@ from tests.proxy.codec.h2.ends import GET, End
 class Server(Multiplexed):
     """Keeps the streams it is told of."""
 
-    def __init__(self, stream: MemoryStream, deadlines: Deadlines) -> None:
+    def __init__(
+        self, stream: MemoryStream, deadlines: Deadlines, settings: Http2
+    ) -> None:
         codec = h2.make_codec("server", h2.Settings(), self)
-        super().__init__(stream, codec, deadlines, Http2())
+        super().__init__(stream, codec, deadlines, settings)
         self.closed: list[tuple[int, int]] = []
         self.is_silent = False
         self.scope = trio.CancelScope()
@@ -51,10 +53,10 @@ def clock() -> MockClock:
 class Talk:
     """A server that communicates, and the other end of its stream."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, settings: Http2 | None = None) -> None:
         self.deadlines = Deadlines(trio.current_time)
         self.near, far = stream_pair()
-        self.server = Server(far, self.deadlines)
+        self.server = Server(far, self.deadlines, settings or Http2())
         self.client = End("client")
         nursery.start_soon(self.deadlines.run)
         nursery.start_soon(self.server.run)
@@ -156,4 +158,45 @@ async def test_data_for_nobody_is_consumed(clock: MockClock) -> None:
             await talk.turn()
 
         assert talk.client.codec.queued(stream) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reset_goes_behind_what_is_queued(clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        talk = Talk(nursery)
+        stream = talk.client.codec.open(GET, is_end=False)
+        await talk.turn()
+        talk.server.codec.respond(stream, [(b":status", b"413")], is_end=True)
+        talk.server.streams[stream].reset_behind(h2.NO_ERROR)
+        await talk.turn()
+
+        assert talk.client.heads == [(stream, [(b":status", b"413")], True)]
+        assert talk.server.closed == [(stream, h2.NO_ERROR)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_trailers_that_are_none_reset_their_stream(clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        talk = Talk(nursery)
+        for value in (b"fine", b"x" * 9000):
+            stream = talk.client.codec.open(GET, is_end=False)
+            await talk.turn()
+            channel = talk.server.streams[stream]
+            talk.client.codec.send_trailers(stream, [(b"x-sum", value)])
+            await talk.turn()
+            if value == b"fine":
+                assert channel.trailers.get(b"x-sum") == b"fine"
+
+        assert talk.server.closed == [(3, h2.PROTOCOL_ERROR)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_without_an_interval_asks_nobody(clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        talk = Talk(nursery, Http2(ping_interval=None))
+        await talk.turn()
+        clock.jump(1000)
+        await talk.turn()
+
+        assert not talk.server.is_over
         nursery.cancel_scope.cancel()

@@ -134,3 +134,30 @@ async def test_a_peer_that_has_gone_ends_the_sending(readiness: Readiness) -> No
 
     assert queue.waiting == [b"y"]
     near.close()
+
+
+@pytest.mark.parametrize("sockets", [False, True])
+async def test_nothing_is_sent_behind_the_end(
+    readiness: Readiness, sockets: bool
+) -> None:
+    near, far = pair(readiness) if sockets else stream_pair()
+    queue = Queue([b"last"])
+    outbox = Outbox(near, queue.take, queue.on_sent)
+    async with trio.open_nursery() as nursery:
+        if outbox.needs_task:
+            nursery.start_soon(outbox.run)
+        outbox.wake()
+        await outbox.settle()
+        outbox.close()
+        await near.send_eof()
+        queue.waiting.append(b"more")
+        outbox.wake()
+        outbox.flush()
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert await far.receive_some() == b"last"
+    assert await far.receive_some() == b""
+    assert queue.waiting == [b"more"]
+    await near.aclose()
+    await far.aclose()
