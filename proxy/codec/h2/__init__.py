@@ -1,10 +1,13 @@
-"""HTTP/2 without I/O, by libnghttp2 (``ngh2``).
+"""HTTP/2 without I/O: ``ngh2`` (libnghttp2) where it is installed, ``h2`` otherwise.
 
-The library is imported with the first connection that speaks HTTP/2: a worker that never
-does pays nothing for it.
+``TULLE_HTTP2`` names one of the two. Either is imported with the first connection that
+speaks HTTP/2: a worker that never does pays for neither.
 """
 
 from __future__ import annotations
+
+import os
+from importlib.util import find_spec
 
 from proxy.codec.h1.write import UnwritableHead
 from proxy.codec.h2.codec import (
@@ -73,9 +76,24 @@ __all__ = [
     "write_trailers",
 ]
 
+CHOICE = "TULLE_HTTP2"
+"""The environment variable that names the library."""
+
 
 def make_codec(role: Role, settings: Settings, receiver: Receiver) -> Codec:
     """One end of a connection that has not begun."""
+    if library() == "h2":
+        from proxy.codec.h2.hyper import HyperCodec
+
+        return HyperCodec(role, settings, receiver)
     from proxy.codec.h2.nghttp2 import Nghttp2Codec
 
     return Nghttp2Codec(role, settings, receiver)
+
+
+def library() -> str:
+    """Which library is used: ``ngh2`` or ``h2``."""
+    chosen = os.environ.get(CHOICE)
+    if chosen in ("ngh2", "h2"):
+        return chosen
+    return "ngh2" if find_spec("ngh2") is not None else "h2"

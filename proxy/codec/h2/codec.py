@@ -3,8 +3,8 @@
 A ``Codec`` is one connection's protocol state. Bytes go in by ``receive``, which calls
 the ``Receiver`` for what they mean; what is to be sent comes out of ``take``. Two rules:
 
-1. A codec is driven by one task at a time and calls its receiver only from ``receive``
-   and ``take``; the receiver may call the codec back from there, but for those two.
+1. A codec is driven by one task at a time and calls its receiver only from ``receive``,
+   ``take`` and ``fail``; the receiver may call the codec back, but for the first two.
 2. Peers' bytes are bounded before they are decoded: ``guard.py`` counts frames, and a
    connection that goes over a bound fails (RFC 9113, 10.5).
 
@@ -38,6 +38,9 @@ HTTP_1_1_REQUIRED = 0xD
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client's first bytes are (RFC 9113, 3.4)."""
+
+LAST_STREAM = 2**31 - 3
+"""A client's stream behind which there is no other."""
 
 
 @attrs.frozen

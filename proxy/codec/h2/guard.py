@@ -8,7 +8,7 @@ that counting costs next to nothing, wherever reads cut it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from proxy.codec.h2.codec import (
     ENHANCE_YOUR_CALM,
@@ -18,6 +18,7 @@ from proxy.codec.h2.codec import (
     Role,
     Settings,
 )
+from proxy.codec.h2.halves import Halves
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
@@ -78,6 +79,7 @@ class Guard:
         "_unheard_at",
         "_windows",
         "code",
+        "halves",
         "heard",
         "sent",
     )
@@ -87,13 +89,16 @@ class Guard:
         role: Role,
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
+        alive: Collection[int] = (),
     ) -> None:
+        """``alive`` is kept up by the codec: the streams that are not closed."""
         self.sent = 0
         """DATA frames that we have sent, about: the codec counts them here."""
         self.heard = 0
         """Heads that the codec has made something of: counted here, too."""
         self.code = ENHANCE_YOUR_CALM
         """What a breach is told with."""
+        self.halves = Halves(role, alive)
         self._max_frame = settings.max_frame
         self._max_block = settings.max_header_list
         self._clock = clock
@@ -134,9 +139,16 @@ class Guard:
             if kind == PRIORITY or (kind == HEADERS and flags & PRIORITISED):
                 if position + 15 > end and position + 9 + length > end:
                     break  # what it depends on is still to come
+                if kind == PRIORITY and not any(data[position + 5 : position + 9]):
+                    self.code = PROTOCOL_ERROR
+                    return "a priority of no stream"
                 if _depends_on_itself(data, position, kind, flags, length):
                     self.code = PROTOCOL_ERROR
                     return "a stream that depends on itself"
+            if kind <= HEADERS or kind == RST_STREAM:
+                stream = int.from_bytes(data[position + 5 : position + 9], "big")
+                if self._is_misplaced(stream & 0x7FFFFFFF, kind, flags):
+                    return "a frame on a stream that its sender has ended"
             why = self._count(kind, flags, length)
             if why:
                 return why
@@ -147,6 +159,19 @@ class Guard:
         else:
             self._skip = position - end
         return ""
+
+    def _is_misplaced(self, stream: int, kind: int, flags: int) -> bool:
+        if kind == RST_STREAM:
+            self.halves.reset(stream)
+            return False
+        is_end = bool(flags & END_STREAM)
+        if kind == HEADERS:
+            code = self.halves.head(stream, is_end=is_end)
+        else:
+            code = self.halves.data(stream, is_end=is_end)
+        if code:
+            self.code = code
+        return bool(code)
 
     def _count(self, kind: int, flags: int, length: int) -> str:
         if kind == DATA:
@@ -206,6 +231,9 @@ class Guard:
 
     def _count_control(self, kind: int, flags: int, length: int) -> str:
         if flags & ACK and kind == SETTINGS:
+            if length:
+                self.code = FRAME_SIZE_ERROR
+                return "an acknowledgement that says more"
             return ""
         if kind == SETTINGS and length > ENTRIES * 6:
             return "too many settings"

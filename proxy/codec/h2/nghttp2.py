@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ngh2 import (
@@ -16,6 +17,7 @@ from ngh2 import (
     InformationalResponseReceived,
     NGH2Error,
     PingAcknowledged,
+    Priority,
     RequestReceived,
     ResponseReceived,
     SettingsReceived,
@@ -28,6 +30,7 @@ from ngh2 import Role as NativeRole
 
 from proxy.codec.h2.codec import (
     ENHANCE_YOUR_CALM,
+    LAST_STREAM,
     NO_ERROR,
     REFUSED_STREAM,
     Fields,
@@ -43,9 +46,7 @@ INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 0x4, 0x5, 0x6
 ENABLE_CONNECT_PROTOCOL, NO_RFC7540_PRIORITIES = 0x8, 0x9
 """Settings (RFC 9113, 6.5.2; RFC 8441, 3; RFC 9218, 2.1)."""
 
-
-LAST_STREAM = 2**31 - 3
-"""A client's stream behind which there is no other."""
+IN_TURN = Priority(incremental=True)
 
 
 class Nghttp2Codec:
@@ -67,14 +68,19 @@ class Nghttp2Codec:
             ),
         )
         self._last_words = b""
+        self._held = 0
+        """Bytes told and not consumed."""
+        self._lost = 0
+        """Bytes of the connection's window that were given back to the peer."""
         self._is_ended = False
         self._open: set[int] = set()
         """Streams that are not closed."""
         self._reset_by_peer: set[int] = set()
+        self._reset_by_us: set[int] = set()
         self._limit = 100
         self._last = 0
         """The newest stream."""
-        self._guard = Guard(role, settings)
+        self._guard = Guard(role, settings, alive=self._open)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             RequestReceived: self._on_request,
             ResponseReceived: self._on_response,
@@ -129,6 +135,8 @@ class Nghttp2Codec:
                 handler(event)
 
     def _on_request(self, event: RequestReceived) -> None:
+        if self.is_over:
+            return
         stream = self._last = event.stream_id
         self._open.add(stream)
         self._guard.heard += 1
@@ -139,17 +147,41 @@ class Nghttp2Codec:
         self._receiver.on_head(event.stream_id, event.headers, event.end_stream)
 
     def _on_data(self, event: DataReceived) -> None:
+        self._held += len(event.data)
         self._receiver.on_data(event.stream_id, event.data, event.end_stream)
 
     def _on_closed(self, event: StreamClosed) -> None:
         stream, code = event.stream_id, event.error_code
+        if code:
+            self._return_lost()
         if stream in self._open:
             self._open.discard(stream)
             is_peers = stream in self._reset_by_peer
             self._reset_by_peer.discard(stream)
             # Closed as refused and not reset: the stream was above the last of a GOAWAY.
-            is_ours = bool(code) and not is_peers and code != REFUSED_STREAM
+            is_left = code == REFUSED_STREAM and stream not in self._reset_by_us
+            self._reset_by_us.discard(stream)
+            is_ours = bool(code) and not is_peers and not is_left
             self._receiver.on_closed(stream, code, is_ours)
+
+    def _return_lost(self) -> None:
+        """Give the peer back what the connection's window lost with a stream.
+
+        ``ngh2`` drops what has come of a DATA frame whose stream is reset before the
+        rest, and libnghttp2 goes on counting it as not consumed. Consumed bytes it
+        returns when they are half the window: what is missing beyond those, and beyond
+        what is held, is lost. A larger window, and the old one again, makes it forget.
+        """
+        if self.is_over:
+            return
+        window = self._settings.connection_window
+        frame = min(self._settings.max_frame, window // 4)
+        with suppress(NGH2Error):
+            there = self._connection.local_window_size + self._held + frame
+            if there < window // 2:
+                self._lost += window // 2 - there
+                self._connection.set_local_window_size(window + self._lost)
+                self._connection.set_local_window_size(window)
 
     def _on_trailers(self, event: TrailersReceived) -> None:
         self._guard.heard += 1
@@ -180,6 +212,7 @@ class Nghttp2Codec:
 
     def _on_connection_closed(self, event: ConnectionClosed) -> None:
         self._over(event.error_code)
+        self._close_all(event.error_code)
 
     def _take_settings(self) -> None:
         remote = self._connection.remote_settings
@@ -230,6 +263,7 @@ class Nghttp2Codec:
         stream = self._connection.send_request(fields, end_stream=is_end)
         self._last = stream
         self._open.add(stream)
+        self._guard.halves.opened(stream)
         return stream
 
     def respond(self, stream: int, fields: Fields, *, is_end: bool) -> None:
@@ -238,6 +272,11 @@ class Nghttp2Codec:
                 self._connection.send_informational_response(stream, fields)
             else:
                 self._connection.send_response(stream, fields, end_stream=is_end)
+                if not is_end:
+                    # A frame each in turn: libnghttp2 would end the first body first.
+                    self._connection.set_stream_priority(
+                        stream, IN_TURN, ignore_client_signal=True
+                    )
         except NGH2Error as error:
             raise StreamGone(str(error)) from error
 
@@ -260,6 +299,7 @@ class Nghttp2Codec:
     def consumed(self, stream: int, size: int) -> None:
         try:
             self._connection.acknowledge_received_data(size, stream)
+            self._held -= size
         except (NGH2Error, ValueError):
             return
 
@@ -269,6 +309,7 @@ class Nghttp2Codec:
                 self._connection.reset_stream(stream, code)
             except NGH2Error:
                 return
+            self._reset_by_us.add(stream)
 
     def ping(self, payload: bytes) -> None:
         if not self.is_over:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
+from hyperframe.frame import Frame
 
 from proxy.codec import h2
+from proxy.codec.h2.hyper import HyperCodec
+from proxy.codec.h2.nghttp2 import Nghttp2Codec
 
 GET = [
     (b":method", b"GET"),
@@ -14,6 +19,10 @@ GET = [
 ]
 OK = [(b":status", b"200")]
 
+Make = Callable[[h2.Role, h2.Settings, h2.Receiver], h2.Codec]
+
+LIBRARIES: dict[str, Make] = {"ngh2": Nghttp2Codec, "h2": HyperCodec}
+
 
 @attrs.define(eq=False)
 class End:
@@ -21,17 +30,20 @@ class End:
 
     role: h2.Role
     settings: h2.Settings = attrs.field(factory=h2.Settings)
+    library: str = "ngh2"
     heads: list[tuple[int, list[tuple[bytes, bytes]], bool]] = attrs.field(factory=list)
     informational: list[bytes] = attrs.field(factory=list)
     data: dict[int, bytes] = attrs.field(factory=dict)
     trailers: dict[int, list[tuple[bytes, bytes]]] = attrs.field(factory=dict)
+    ended: list[int] = attrs.field(factory=list)
     closed: list[tuple[int, int, bool]] = attrs.field(factory=list)
     goaways: list[tuple[int, int]] = attrs.field(factory=list)
     pongs: list[bytes] = attrs.field(factory=list)
+    rooms: int = 0
     codec: h2.Codec = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.codec = h2.make_codec(self.role, self.settings, self)
+        self.codec = LIBRARIES[self.library](self.role, self.settings, self)
         self.codec.start()
 
     def on_head(self, stream: int, fields: h2.Fields, is_end: bool) -> None:
@@ -42,6 +54,8 @@ class End:
 
     def on_data(self, stream: int, data: bytes, is_end: bool) -> None:
         self.data[stream] = self.data.get(stream, b"") + data
+        if is_end:
+            self.ended.append(stream)
 
     def on_trailers(self, stream: int, fields: h2.Fields) -> None:
         self.trailers[stream] = [*fields]
@@ -55,7 +69,8 @@ class End:
     def on_pong(self, payload: bytes) -> None:
         self.pongs.append(payload)
 
-    def on_room(self) -> None: ...
+    def on_room(self) -> None:
+        self.rooms += 1
 
 
 @attrs.define(eq=False)
@@ -84,3 +99,14 @@ class Ends:
         stream = self.client.codec.open(GET, is_end=is_end)
         self.talk()
         return stream
+
+
+def frames(data: bytes) -> list[Frame]:
+    """What was sent, frame by frame."""
+    found = []
+    while data:
+        frame, length = Frame.parse_frame_header(memoryview(data[:9]))
+        frame.parse_body(memoryview(data[9 : 9 + length]))
+        found.append(frame)
+        data = data[9 + length :]
+    return found

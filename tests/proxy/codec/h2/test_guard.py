@@ -102,7 +102,8 @@ def test_frames_may_be_cut_anywhere(clock: Clock) -> None:
         PREFACE
         + SettingsFrame(0).serialize()
         + HeadersFrame(1, b"abc", flags=["END_HEADERS", "PRIORITY"]).serialize()
-        + DataFrame(1, b"x" * 100).serialize()
+        + DataFrame(1, b"x" * 100, flags=["END_STREAM"]).serialize()
+        + HeadersFrame(3, b"abc", flags=["END_STREAM", "PRIORITY"]).serialize()
         + PriorityFrame(3, depends_on=3, stream_weight=1).serialize()
     )
     watched = Guard("server", h2.Settings(), clock)
@@ -110,3 +111,29 @@ def test_frames_may_be_cut_anywhere(clock: Clock) -> None:
     told = [watched.check(sent[n : n + 1]) for n in range(len(sent))]
 
     assert [each for each in told if each] == ["a stream that depends on itself"]
+
+
+def test_nothing_comes_behind_an_end(watched: Guard) -> None:
+    head = HeadersFrame(1, b"x", flags=["END_HEADERS", "END_STREAM"]).serialize()
+    assert watched.check(head) == ""
+
+    why = watched.check(DataFrame(1, b"x").serialize())
+
+    assert why == "a frame on a stream that its sender has ended"
+    assert watched.code == h2.STREAM_CLOSED
+
+
+def test_an_acknowledgement_says_no_more(watched: Guard) -> None:
+    settings = bytearray(SettingsFrame(0, settings={4: 1}).serialize())
+    settings[4] = 1
+
+    assert watched.check(bytes(settings)) == "an acknowledgement that says more"
+    assert watched.code == h2.FRAME_SIZE_ERROR
+
+
+def test_a_priority_is_of_a_stream(watched: Guard) -> None:
+    priority = bytearray(PriorityFrame(1, depends_on=3).serialize())
+    priority[8] = 0
+
+    assert watched.check(bytes(priority)) == "a priority of no stream"
+    assert watched.code == h2.PROTOCOL_ERROR

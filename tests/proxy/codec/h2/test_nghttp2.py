@@ -14,7 +14,7 @@ from hyperframe.frame import (
 
 from proxy.codec import h2
 from proxy.codec.h2.codec import PREFACE
-from tests.proxy.codec.h2.ends import End, Ends
+from tests.proxy.codec.h2.ends import GET, OK, End, Ends
 
 
 def frames(data: bytes) -> list[Frame]:
@@ -94,3 +94,61 @@ def test_a_malformed_head_resets_its_stream_and_nobody_is_told() -> None:
     assert server.heads == []
     assert answer[-1].stream_id == 1
     assert not server.codec.is_over
+
+
+def test_a_reset_amid_a_frame_costs_the_connection_no_window() -> None:
+    granted = h2.Settings(connection_window=65_535)
+    ends = Ends(server=End("server", granted))
+    ends.talk()
+
+    for _ in range(200):
+        stream = ends.client.codec.open(GET, is_end=False)
+        ends.client.codec.send(stream, bytes(16_000), is_end=False)
+        sent = ends.client.codec.take()
+        assert len(sent) > 16_000
+        ends.server.codec.receive(sent[:-100])
+        ends.server.codec.reset(stream, h2.CANCEL)
+        told = ends.server.codec.take()
+        ends.server.codec.receive(sent[-100:])
+        ends.client.codec.receive(told)
+        ends.talk()
+
+    assert not ends.server.codec.is_over
+    stream = ends.client.codec.open(GET, is_end=False)
+    ends.client.codec.send(stream, bytes(100_000), is_end=True)
+    assert 16_000 < len(ends.client.codec.take()) < 66_000
+
+
+def test_bodies_take_turns() -> None:
+    ends = Ends()
+    ends.talk()
+    first, second = ends.ask(), ends.ask()
+    for stream in (first, second):
+        ends.server.codec.respond(stream, OK, is_end=False)
+        ends.server.codec.send(stream, bytes(30_000), is_end=True)
+
+    sent = frames(ends.server.codec.take())
+
+    bodies = [each.stream_id for each in sent if isinstance(each, DataFrame)]
+    assert bodies == [first, second, first, second]
+
+
+def test_no_request_is_told_of_behind_the_end() -> None:
+    server = Failing("server")
+    client = End("client")
+    stream = client.codec.open(GET, is_end=False)
+    server.codec.receive(client.codec.take())
+    client.codec.reset(stream, h2.CANCEL)
+    client.codec.open(GET, is_end=True)
+
+    server.codec.receive(client.codec.take())
+
+    assert server.codec.is_over
+    assert [stream for stream, _, _ in server.heads] == [stream]
+
+
+class Failing(End):
+    """An end that ends everything with the first stream."""
+
+    def on_closed(self, stream: int, code: int, is_ours: bool) -> None:
+        self.codec.fail(h2.ENHANCE_YOUR_CALM, "enough")
