@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -52,9 +53,17 @@ class Answer:
 class Frames:
     """One connection; what comes is taken in whenever something is waited for."""
 
-    def __init__(self, address: Address, *, greets: bool = True) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        greets: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.sock = socket.create_connection(address)
         self.sock.settimeout(PATIENCE)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="app")
         self.answers: dict[int, Answer] = {}
         self.goaway: GoAwayFrame | None = None
         self.has_ended = False
@@ -130,6 +139,8 @@ class Frames:
             data = self.sock.recv(65536)
         except (BlockingIOError, TimeoutError):
             raise
+        except ssl.SSLWantReadError as error:
+            raise BlockingIOError from error
         except OSError:
             data = b""
         if not data:

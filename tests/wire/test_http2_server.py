@@ -1,0 +1,152 @@
+"""HTTP/2 as RFC 9113 and RFC 7541 want it of a server, in front of every kind of origin.
+
+The cases are 147, as many and about the same as those of h2spec's strict mode.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.authority import API, WEB, root
+from tests.wire.backend import Backend
+from tests.wire.client import Address
+from tests.wire.conformance import definitions, generic, messages, streams
+from tests.wire.conformance.case import Answered, Broken, Case, Failed, run
+from tests.wire.frames import GET, Frames
+from tests.wire.origin import Origin
+from tests.wire.reader import Message
+from tests.wire.running import free_ports, running
+
+pytestmark = [pytest.mark.slow, pytest.mark.wire]
+
+MESH = """\
+version: 1
+listeners:
+  plain: {{address: "127.0.0.1:{plain}", to: http1, request: []}}
+  through: {{address: "127.0.0.1:{through}", to: http2, request: []}}
+  tls:
+    address: "127.0.0.1:{tls}"
+    to: http1
+    request: []
+    connection: [&tls {{tls: {{certificate: api.pem, key: api.key, clients: roots.pem}}}}]
+  tls-through:
+    {{address: "127.0.0.1:{tls_through}", to: http2, request: [], connection: [*tls]}}
+services:
+  http1: {{endpoints: ["{http1}"], protocol: http1}}
+  http2: {{endpoints: ["{http2}"], protocol: http2}}
+"""
+LEGS = ("plain", "through", "tls", "tls_through")
+LIBRARIES = ["ngh2", "h2"]
+KNOWN = {
+    "4.3-bad-block",
+    "hpack-2.3.3-index",
+    "hpack-2.3.3-index-of-a-name",
+    "hpack-4.2-size-behind",
+    "hpack-5.2-long-padding",
+    "hpack-5.2-zeros",
+    "hpack-5.2-eos",
+    "hpack-6.1-no-index",
+    "hpack-6.3-larger",
+}
+"""What h2 tells with PROTOCOL_ERROR instead of COMPRESSION_ERROR: it ends all the same."""
+CASES: list[Case] = [
+    *generic.CASES,
+    *streams.CASES,
+    *definitions.CASES,
+    *messages.CASES,
+]
+OTHER = (*GET[:3], (b":path", b"/good"))
+
+
+@attrs.frozen
+class Place:
+    """A proxy's listeners, and what a client over TLS needs."""
+
+    addresses: dict[str, Address]
+    context: ssl.SSLContext
+    library: str
+
+    def connect(self, leg: str, *, greets: bool = True) -> Frames:
+        tls = self.context if leg.startswith("tls") else None
+        return Frames(self.addresses[leg], greets=greets, tls=tls)
+
+
+@pytest.fixture(scope="module", params=LIBRARIES)
+def place(
+    request: pytest.FixtureRequest,
+    origin: Origin,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("conformance")
+    context = issue(folder)
+    ports = dict(zip(LEGS, free_ports(len(LEGS)), strict=True))
+    with Backend() as backend, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TULLE_HTTP2", request.param)
+        origins = {
+            name: "{}:{}".format(*each.address)
+            for name, each in (("http1", origin), ("http2", backend))
+        }
+        (folder / "mesh.yaml").write_text(MESH.format(**ports, **origins))
+        arguments = ["-c", str(folder / "mesh.yaml")]
+        with running(arguments, [*ports.values()], folder / "proxy.log") as proxy:
+            addresses = dict(zip(LEGS, proxy.addresses, strict=True))
+            yield Place(addresses, context, request.param)
+
+
+def issue(folder: Path) -> ssl.SSLContext:
+    """Certificates for the proxy, and what its client trusts and shows."""
+    authority = root()
+    roots = authority.write(folder)
+    authority.issue(uris=[API], dns=["app"]).write(folder, "api")
+    certificate, key = authority.issue(uris=[WEB]).write(folder, "web")
+    context = ssl.create_default_context(cafile=os.fspath(roots))
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize("case", CASES, ids=lambda each: each.name)
+def test_a_client_gets_what_the_rfc_says(
+    request: pytest.FixtureRequest,
+    place: Place,
+    origin: Origin,
+    leg: str,
+    case: Case,
+) -> None:
+    if place.library == "h2" and case.name in KNOWN:
+        request.applymarker(pytest.mark.xfail(reason="the code of h2", strict=True))
+    origin.take()
+
+    with place.connect(leg, greets=case.greets) as client:
+        found = run(case, client)
+        seen = client.answers, client.goaway
+    with place.connect(leg) as client:
+        after = client.ask(1, OTHER)
+
+    assert not found, (found, *seen)
+    assert after.status == 200
+    assert not reached(case, origin.take())
+
+
+def reached(case: Case, messages: list[Message]) -> list[str]:
+    """What reached the origin that should not have, besides the request behind it."""
+    found = [problem for message in messages for problem in message.problems]
+    mine = [message for message in messages if message.target != b"/good"]
+    if isinstance(case.want, Broken | Failed):
+        if case.reaches == "nothing":
+            found += [f"reached: {message.line!r}" for message in mine]
+        elif case.reaches == "start":
+            found += [f"whole: {message.line!r}" for message in mine if message.whole]
+    return found
+
+
+def test_there_are_as_many_cases_as_were_promised() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) == 147
+    assert any(isinstance(case.want, Answered) for case in CASES)
