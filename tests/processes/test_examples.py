@@ -15,6 +15,7 @@ import attrs
 import httpx
 import pytest
 
+from tests.processes import cart
 from tests.processes.origin import Origin
 from tests.processes.talk import answered, connect
 from tests.processes.waiting import PATIENCE, eventually
@@ -187,6 +188,28 @@ def test_observe_writes_a_line_and_sends_a_span(examples: Examples) -> None:
         lines = [json.loads(line) for line in proxy.log.read_text().splitlines()]
 
     assert any("404" in json.dumps(line) for line in lines)
+
+
+def test_grpc_is_sent_again_held_to_deadlines_and_counted(examples: Examples) -> None:
+    with (
+        cart.serving(examples.ports[9000]) as server,
+        examples.run("grpc.yaml", 8080, 4191),
+    ):
+        hurried = cart.ask(examples.ports[8080], 5)
+        patient = cart.ask(examples.ports[8080], 100)
+        get = 'dst="cart",grpc_service="shop.Cart",grpc_method="Get",grpc_code="OK"'
+        eventually(
+            lambda: (
+                examples.counted(
+                    f'grpc_client_handled_total{{direction="outbound",{get}}}'
+                )
+                == 2
+            )
+        )
+
+    assert server.calls == 4
+    assert 0 < hurried < 6
+    assert 6 < patient < 11  # rounding is the library's
 
 
 def test_mtls_tells_the_application_who_called(examples: Examples) -> None:
