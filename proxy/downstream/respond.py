@@ -7,6 +7,7 @@ which filter in ``tulle-error: REASON; by=FILTER``, and in one line of text.
 from __future__ import annotations
 
 from meshfilters.errors import MeshError
+from meshfilters.grpc import is_grpc
 from meshfilters.message import Buffered, Headers, Request, Response
 from proxy.chain.pipeline import PROXY
 
@@ -18,7 +19,7 @@ def error_response(error: MeshError, request: Request | None) -> Response:
     """What a client is told of ``error``; gRPC clients in their own way."""
     by = error.by or PROXY
     told = f"{error.reason}; by={by}".encode("latin-1", "replace")
-    if request is not None and _is_grpc(request):
+    if request is not None and is_grpc(request):
         return Response(200, _grpc_headers(error, told))
     detail = _one_line(str(error))
     text = error.reason if detail == error.reason else f"{error.reason}: {detail}"
@@ -27,11 +28,6 @@ def error_response(error: MeshError, request: Request | None) -> Response:
         [(b"Content-Type", b"text/plain; charset=utf-8"), (b"tulle-error", told)]
     )
     return Response(error.status, headers, Buffered(body))
-
-
-def _is_grpc(request: Request) -> bool:
-    kind = request.headers.index.get(b"content-type")
-    return kind is not None and kind.lower().startswith(b"application/grpc")
 
 
 def _grpc_headers(error: MeshError, told: bytes) -> Headers:

@@ -24,6 +24,7 @@ from meshfilters.errors import (
     Refused,
 )
 from meshfilters.exchange import Connection, Exchange, Outcome
+from meshfilters.grpc import status_in
 from meshfilters.message import Body, Headers, Request, Response
 from proxy.chain.pipeline import FORWARD, Blame, Pipeline
 from proxy.chain.side_tasks import SideTasks
@@ -223,7 +224,7 @@ class Serving(ABC):
                 now - started,
                 len(exchange.attempts),
                 writer.trailers,
-                _grpc_status(writer.trailers),
+                None if writer.trailers is None else status_in(writer.trailers),
             )
         )
 
@@ -294,12 +295,3 @@ class Serving(ABC):
             exchange.cancel(error)
         else:
             self._timer.set(next_look(exchange, self._writer.touched, now, patience))
-
-
-def _grpc_status(trailers: Headers | None) -> int | None:
-    if trailers is None:
-        return None
-    told = trailers.index.get(b"grpc-status")
-    # Longer ones are no status, and int() raises on thousands of digits.
-    is_status = told is not None and told.isdigit() and len(told) <= 3
-    return int(told) if told is not None and is_status else None

@@ -15,8 +15,9 @@ from proxy.chain.pipeline import FORWARD
 from proxy.upstream.original import Destination
 from proxy.upstream.pool import Connection, Pool
 
-REPEATS = 2
-"""Times that a request whose connection ended, and not it, is sent again."""
+PAUSES = (0.0, 0.0, 0.01, 0.05, 0.1)
+"""Seconds before each time that a request is sent again whose connection ended, and not
+it. An endpoint may refuse a stream within its own limit while it still ends another."""
 
 
 class Forward:
@@ -52,7 +53,7 @@ class Forward:
             exchange.begin(attempt)
             connection = pool.take(request)
             attempt.reused = connection is not None
-            for _ in range(REPEATS):
+            for pause in PAUSES:
                 connection = connection or await self._open(pool, request, attempt)
                 try:
                     return await connection.ask(request, attempt)
@@ -61,6 +62,8 @@ class Forward:
                         raise
                 attempt.reused = False
                 connection = None
+                if pause:
+                    await trio.sleep(pause)
             connection = await self._open(pool, request, attempt)
             return await connection.ask(request, attempt)
         except MeshError as error:

@@ -359,6 +359,7 @@ class ClientConnection(Multiplexed):
         channel.close(code, error)
         channel.wake()
         self._owner.release(self)
+        self.woken()  # who waited for room
         if self._is_leaving and not self.streams:
             self.finish()
 

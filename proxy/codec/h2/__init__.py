@@ -38,10 +38,8 @@ from proxy.codec.h2.fields import (
     read_request,
     read_response,
     read_trailers,
-    write_request,
-    write_response,
-    write_trailers,
 )
+from proxy.codec.h2.write import write_request, write_response, write_trailers
 
 __all__ = [
     "CANCEL",

@@ -1,4 +1,4 @@
-"""Heads of HTTP/2, taken apart and checked, and written.
+"""Heads of HTTP/2, taken apart and checked.
 
 Whatever the library below lets through, nothing of a head gets past here that would mean
 something else in HTTP/1.1: names and values are checked to their last byte, fields that
@@ -17,16 +17,15 @@ from proxy.codec.h1.fields import SINGLE
 from proxy.codec.h1.framing import FORBIDDEN_TRAILERS
 from proxy.codec.h1.grammar import BAD_TARGET, DECIMAL, HOST
 from proxy.codec.h1.wire import HeadLimits
-from proxy.codec.h1.write import UnwritableHead
 from proxy.codec.h2.codec import PROTOCOL_ERROR, Fields
 
 _NAME = rb"[!#$%&'*+\-.^_`|~0-9a-z]+"
 _VALUE = rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?"
-_BLOCK = re.compile(rb"(?:" + _NAME + rb"\x01" + _VALUE + rb"\x02)*")
+BLOCK = re.compile(rb"(?:" + _NAME + rb"\x01" + _VALUE + rb"\x02)*")
 """Regular fields, each behind its name with a byte between that neither may have."""
 
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
-_TARGET = re.compile(rb"/[!-~]*")
+METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+TARGET = re.compile(rb"/[!-~]*")
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -41,9 +40,6 @@ CONNECTION_SPECIFIC = frozenset(
     }
 )
 """What HTTP/2 has no use for and forbids (RFC 9113, 8.2.2)."""
-
-DROPPED = CONNECTION_SPECIFIC | {b"host", b"proxy-authenticate", b"proxy-authorization"}
-"""What does not go out: Host is :authority there."""
 
 _SPECIAL = CONNECTION_SPECIFIC | {
     b"te",
@@ -112,7 +108,7 @@ def read_request(fields: Fields, is_end: bool, limits: HeadLimits) -> RequestHea
     method, scheme = pseudo.get(b":method"), pseudo.get(b":scheme")
     target, authority = pseudo.get(b":path"), pseudo.get(b":authority")
     protocol = pseudo.get(b":protocol", b"")
-    if method is None or _METHOD.fullmatch(method) is None:
+    if method is None or METHOD.fullmatch(method) is None:
         raise HeadError("malformed or no :method")
     if method == b"CONNECT" and not protocol:
         if authority is None or target is not None or scheme is not None:
@@ -152,7 +148,7 @@ def _check(
     block = b"\x02".join(map(b"\x01".join, regular)) + b"\x02" if regular else b""
     if len(block) > limits.max_head:
         raise HeadError("head too large", status=431)
-    if _BLOCK.fullmatch(block) is None or block.count(b"\x02") != len(regular):
+    if BLOCK.fullmatch(block) is None or block.count(b"\x02") != len(regular):
         raise HeadError("malformed header field")
     index = dict(regular)
     if len(index) != len(regular):
@@ -183,7 +179,7 @@ def _check_target(
         raise HeadError("request target too long", status=414)
     if target == b"*" and method == b"OPTIONS":
         return
-    if _TARGET.fullmatch(target) is None or BAD_TARGET.search(target) is not None:
+    if TARGET.fullmatch(target) is None or BAD_TARGET.search(target) is not None:
         raise HeadError("malformed :path")
     if protocol and (method != b"CONNECT" or _TOKEN.fullmatch(protocol) is None):
         raise HeadError("malformed :protocol")
@@ -205,7 +201,7 @@ def _read_special(
     *,
     is_end: bool,
 ) -> None:
-    _check_connection_specific(index)
+    _check_connection_specific(fields, index)
     told = index.get(b"host")
     if told is not None:
         if told.lower() != authority.lower():
@@ -227,11 +223,15 @@ def _read_special(
             _drop(fields, index, b"expect")
 
 
-def _check_connection_specific(index: dict[bytes, bytes]) -> None:
+def _check_connection_specific(
+    fields: list[tuple[bytes, bytes]], index: dict[bytes, bytes]
+) -> None:
     if not CONNECTION_SPECIFIC.isdisjoint(index):
         raise HeadError("a field of one HTTP/1.1 connection")
-    if index.get(b"te", b"trailers").lower() != b"trailers":
-        raise HeadError("TE other than trailers")
+    if b"te" in index:
+        told = {value.lower() for name, value in fields if name == b"te"}
+        if told != {b"trailers"}:
+            raise HeadError("TE other than trailers")
 
 
 def _length(index: dict[bytes, bytes], *, is_end: bool) -> int | None:
@@ -280,7 +280,7 @@ def read_response(
         raise HeadError("101 has no place in HTTP/2")
     length: int | None = 0 if is_end else None
     if not _SPECIAL.isdisjoint(index):
-        _check_connection_specific(index)
+        _check_connection_specific(regular, index)
         is_bodiless = method == b"HEAD" or status == 304 or status < 200
         told_length = _length(index, is_end=is_end and not is_bodiless)
         if not is_bodiless and told_length is not None:
@@ -310,112 +310,3 @@ def read_trailers(fields: Fields) -> Headers:
     for name in [name for name in index if name in FORBIDDEN_TRAILERS]:
         _drop(regular, index, name)
     return Headers.parsed(regular, index)
-
-
-def write_request(
-    method: bytes,
-    target: bytes,
-    headers: Headers,
-    *,
-    scheme: bytes,
-    authority_default: bytes,
-    length: int | None,
-    protocol: bytes = b"",
-) -> list[tuple[bytes, bytes]]:
-    """A request's fields; ``length`` is its body's. Raises UnwritableHead."""
-    authority = headers.index.get(b"host", authority_default)
-    if _METHOD.fullmatch(method) is None:
-        raise UnwritableHead(f"not a method: {method!r}")
-    fields = [(b":method", method)]
-    if method == b"CONNECT" and not protocol:
-        fields.append((b":authority", target))
-    else:
-        if _TARGET.fullmatch(target) is None and target != b"*":
-            raise UnwritableHead(f"not a request target: {target!r}")
-        fields += [
-            (b":scheme", scheme),
-            (b":authority", authority),
-            (b":path", target),
-        ]
-        if protocol:
-            fields.append((b":protocol", protocol))
-    if HOST.fullmatch(authority) is None:
-        raise UnwritableHead(f"not an authority: {authority!r}")
-    _write(fields, headers)
-    _frame(fields, headers, length, tells_empty=False)
-    return fields
-
-
-def write_response(
-    status: int, headers: Headers, length: int | None, *, is_bodiless: bool = False
-) -> list[tuple[bytes, bytes]]:
-    """A response's fields; ``is_bodiless`` keeps the length it tells of another's body."""
-    if not 100 <= status <= 999:
-        raise UnwritableHead(f"not a status: {status}")
-    fields = [(b":status", b"%d" % status)]
-    if status < 200 or status == 204:
-        headers.remove(b"content-length")
-    _write(fields, headers)
-    if not is_bodiless:
-        _frame(fields, headers, length, tells_empty=True)
-    return fields
-
-
-def write_trailers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The fields behind a body. Raises UnwritableHead."""
-    if headers.is_edited and not FORBIDDEN_TRAILERS.isdisjoint(headers.index):
-        raise UnwritableHead("a trailer that would change what the head said")
-    fields: list[tuple[bytes, bytes]] = []
-    _write(fields, headers)
-    return fields
-
-
-def _write(fields: list[tuple[bytes, bytes]], headers: Headers) -> None:
-    """Add what goes out of ``headers``, in lower case."""
-    raw = headers.raw
-    is_plain = DROPPED.isdisjoint(headers.index)
-    start = len(fields)
-    for field in raw:
-        name = field[0]
-        if not name.islower():
-            lower = name.lower()
-            if lower != name:
-                field = (lower, field[1])
-                name = lower
-        if is_plain or name not in DROPPED:
-            fields.append(field)
-    if headers.is_edited:
-        _check_edited(fields[start:], headers)
-
-
-def _check_edited(fields: list[tuple[bytes, bytes]], headers: Headers) -> None:
-    try:
-        block = b"".join(b"%b\x01%b\x02" % field for field in fields)
-    except TypeError as error:
-        raise UnwritableHead("a header field is not bytes") from error
-    if _BLOCK.fullmatch(block) is None or block.count(b"\x02") != len(fields):
-        for name, value in fields:
-            if _BLOCK.fullmatch(b"%b\x01%b\x02" % (name, value)) is None:
-                raise UnwritableHead(f"header field {name!r} has bytes it may not have")
-        raise UnwritableHead("a header field has bytes it may not have")
-    if len(headers.index) != len(headers.raw):
-        for name in SINGLE:
-            if len(headers.getall(name)) > 1:
-                raise UnwritableHead(f"more than one {name.decode()}")
-
-
-def _frame(
-    fields: list[tuple[bytes, bytes]],
-    headers: Headers,
-    length: int | None,
-    *,
-    tells_empty: bool,
-) -> None:
-    """Have Content-Length say what is known of the body, and nothing else."""
-    told = headers.index.get(b"content-length")
-    if told is not None:
-        if length is not None and told == b"%d" % length:
-            return
-        fields[:] = [field for field in fields if field[0] != b"content-length"]
-    if length or (tells_empty and length == 0):
-        fields.append((b"content-length", b"%d" % length))

@@ -50,8 +50,9 @@ RESETS, RESET_RATE = 500, 100.0
 """RST_STREAM frames at once, and a second: behind what the session makes of them."""
 
 UNHEARD, WINDOW = 200, 1.0
-"""Heads within so many seconds that became neither a request nor trailers: malformed, or
-of more streams than were granted. The library answers each with a reset (CVE-2025-8671)."""
+"""Heads of a client's within so many seconds that became neither a request nor trailers:
+malformed, or of more streams than were granted. The library answers each with a reset
+(CVE-2025-8671). A server's are not counted: it may answer what was given up meanwhile."""
 
 PADDED, PRIORITISED = 0x8, 0x20
 
@@ -65,6 +66,7 @@ class Guard:
         "_continuations",
         "_controls",
         "_controls_at",
+        "_counts_heads",
         "_empty",
         "_head",
         "_max_block",
@@ -113,11 +115,12 @@ class Guard:
         self._windows = 0
         self._controls, self._controls_at = float(BURST), clock()
         self._resets, self._resets_at = float(RESETS), self._controls_at
+        self._counts_heads = role == "server"
         self._unheard, self._unheard_at = 0, self._controls_at
 
     def check(self, data: bytes) -> str:
         """Count the frames in ``data``; what is too much of them, or nothing."""
-        if self._streams - self.heard - self._unheard > UNHEARD:
+        if self._counts_heads and self._streams - self.heard - self._unheard > UNHEARD:
             now = self._clock()
             if now < self._unheard_at + WINDOW:
                 return "too many heads that are no requests"

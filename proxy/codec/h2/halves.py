@@ -35,7 +35,7 @@ class Halves:
     def opened(self, stream: int) -> None:
         """Of a client: the peer may answer on that stream."""
         self._newest = stream
-        self._open[stream] = None
+        self._remember(stream)
 
     def head(self, stream: int, *, is_end: bool) -> int:
         """HEADERS has come; what is wrong with that, or NO_ERROR."""
@@ -45,9 +45,7 @@ class Halves:
             self._gaps.append(range(self._newest + 1, stream))
         self._newest = stream
         if not is_end:
-            self._open[stream] = None
-            if len(self._open) > LATE + 2 * len(self._alive):
-                self._forget()
+            self._remember(stream)
         return NO_ERROR
 
     def data(self, stream: int, *, is_end: bool) -> int:
@@ -64,7 +62,10 @@ class Halves:
         """RST_STREAM has come."""
         self._open.pop(stream, None)
 
-    def _forget(self) -> None:
-        over = [stream for stream in self._open if stream not in self._alive]
-        for stream in over[: len(over) // 2]:
-            del self._open[stream]
+    def _remember(self, stream: int) -> None:
+        self._open[stream] = None
+        if len(self._open) > LATE + 2 * len(self._alive):
+            over = [each for each in self._open if each not in self._alive]
+            for each in over[: len(over) // 2]:
+                if each != stream:
+                    del self._open[each]

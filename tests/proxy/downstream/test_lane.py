@@ -556,3 +556,16 @@ async def test_a_client_of_http10_behind_a_sidecar_gets_no_1xx(
         await client.ask([*GET, (b"tulle-orig-proto", b"HTTP/9")])
 
         assert [each is None for each in told] == [True, False, False]
+
+
+@pytest.mark.parametrize(("told", "status"), [(b"0", 0), (b"5", 5), (b"9" * 5000, 2)])
+async def test_a_grpc_status_is_one_of_a_few(
+    clock: MockClock, told: bytes, status: int
+) -> None:
+    async def service(request: Request, /) -> Response:
+        return Response(200, Headers([(b"grpc-status", told)]))
+
+    async with http2_served(service) as (served, client):
+        await client.ask()
+
+        assert [each.grpc_status for each in served.outcomes] == [status]

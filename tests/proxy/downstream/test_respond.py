@@ -83,7 +83,8 @@ async def test_grpc_is_told_in_its_own_way(kind: bytes) -> None:
     )
 
 
-async def test_a_request_that_is_not_grpc_is_answered_in_text() -> None:
-    request = Kit().ask(headers=[(b"Content-Type", b"application/json")])
+@pytest.mark.parametrize("kind", [b"application/json", b"application/grpc-web+proto"])
+async def test_a_request_that_is_not_grpc_is_answered_in_text(kind: bytes) -> None:
+    request = Kit().ask(headers=[(b"Content-Type", kind)])
 
     assert error_response(Refused(), request).status == 403

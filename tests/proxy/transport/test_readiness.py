@@ -253,6 +253,7 @@ async def test_a_task_that_such_a_call_wakes_runs_at_once(
     with trio.fail_after(5):
         readiness.soon(wake)
         await woken.wait()
+    assert woken.is_set()
 
 
 async def test_room_is_told_of_once(readiness: Readiness, pair: Pair) -> None:

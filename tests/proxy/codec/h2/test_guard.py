@@ -137,3 +137,12 @@ def test_a_priority_is_of_a_stream(watched: Guard) -> None:
 
     assert watched.check(bytes(priority)) == "a priority of no stream"
     assert watched.code == h2.PROTOCOL_ERROR
+
+
+def test_a_servers_heads_are_its_own_affair(clock: Clock) -> None:
+    watched = Guard("client", h2.Settings(), clock)
+    for stream in range(1, 3001, 2):
+        watched.halves.opened(stream)
+        head = HeadersFrame(stream, b"x", flags=["END_HEADERS", "END_STREAM"])
+
+        assert watched.check(head.serialize()) == ""

@@ -66,3 +66,12 @@ def test_streams_that_are_alive_are_never_forgotten() -> None:
     assert of_client.data(1, is_end=False) == NO_ERROR
     assert of_client.data(3, is_end=False) == STREAM_CLOSED
     assert of_client.data(stream, is_end=False) == NO_ERROR
+
+
+def test_a_client_remembers_only_so_many_that_were_given_up() -> None:
+    of_server = Halves("client", alive=())
+    for stream in range(1, 20_001, 2):
+        of_server.opened(stream)
+
+    assert len(of_server._open) <= LATE + 1
+    assert of_server.head(19_999, is_end=True) == NO_ERROR
