@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Union
 
 import attrs
 
@@ -23,9 +23,11 @@ from proxy.codec.orig_proto import MESH
 from proxy.config.model import Http2, ServiceProtocol
 from proxy.transport.deadlines import Deadlines
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.multiplexed import ClientConnection
 from proxy.upstream.shared import Shared
 from proxy.upstream.websocket import is_websocket
+
+if TYPE_CHECKING:
+    from proxy.upstream.multiplexed import ClientConnection
 
 PENALTY, LONGEST_PENALTY = 0.1, 10.0
 """Seconds an endpoint that refused is passed over; doubled up to the longest."""
@@ -40,7 +42,7 @@ HTTP1 = ("http/1.1",)
 Speaks = Literal["http1", "http2", "unknown"]
 
 
-Connection = UpstreamConnection | ClientConnection
+Connection = Union[UpstreamConnection, "ClientConnection"]
 
 
 class Pool:
@@ -190,6 +192,9 @@ class Pool:
         )
 
     def _share(self, stream: Stream) -> ClientConnection:
+        # HTTP/2 costs memory that only a worker which speaks it pays.
+        from proxy.upstream.multiplexed import ClientConnection
+
         connection = ClientConnection(
             stream, self._deadlines, self._side_tasks, self._http2, self
         )

@@ -7,12 +7,14 @@ or is leaving, another is opened: one at a time, and whoever comes meanwhile wai
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from meshfilters.errors import MeshError, Overloaded
-from proxy.upstream.multiplexed import ClientConnection
+
+if TYPE_CHECKING:
+    from proxy.upstream.multiplexed import ClientConnection
 
 LARGEST = 100
 """Connections to one endpoint: with every one of them full, requests wait."""

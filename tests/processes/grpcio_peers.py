@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # no types of its own
+import grpc
 
 from tests.processes.interop import (
     AT_ONCE,
