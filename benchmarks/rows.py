@@ -118,6 +118,7 @@ ROWS = (
         origin="h2",
         is_default=True,
         is_quick=True,
+        is_gated=True,
     ),
     Row("down-1m", "1 MB down, 16 connections", Wrk(16, "/1m"), is_default=True),
     Row(
