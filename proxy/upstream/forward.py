@@ -15,9 +15,12 @@ from proxy.chain.pipeline import FORWARD
 from proxy.upstream.original import Destination
 from proxy.upstream.pool import Connection, Pool
 
+RACES = 2
+"""Times that a request whose connection ended, and not it, is sent again."""
+
 PAUSES = (0.0, 0.0, 0.01, 0.05, 0.1)
-"""Seconds before each time that a request is sent again whose connection ended, and not
-it. An endpoint may refuse a stream within its own limit while it still ends another."""
+"""Seconds before each time that a refused stream's request is sent again: an endpoint may
+refuse one within its own limit while it still ends another."""
 
 
 class Forward:
@@ -53,12 +56,14 @@ class Forward:
             exchange.begin(attempt)
             connection = pool.take(request)
             attempt.reused = connection is not None
-            for pause in PAUSES:
+            for number, pause in enumerate(PAUSES, 1):
                 connection = connection or await self._open(pool, request, attempt)
                 try:
                     return await connection.ask(request, attempt)
                 except UpstreamError as error:
-                    if not _may_repeat(error, request):
+                    is_refused = error.reset is not None and not error.sent
+                    is_last = number > RACES and not is_refused
+                    if is_last or not _may_repeat(error, request):
                         raise
                 attempt.reused = False
                 connection = None

@@ -101,9 +101,12 @@ def test_a_mesh_works_for_5_seconds_and_is_gone(
     lines = out.splitlines()
     assert sum(" client->web " in each for each in lines) == 6
     assert sum(" web->api " in each for each in lines) == 6
-    web, api = (each for each in lines if each.startswith("total "))
+    assert sum(" web->rates " in each for each in lines) == 6
+    web, api, rates = (each for each in lines if each.startswith("total "))
     assert web.endswith(f"client={ID}client server={ID}web")
     assert api.endswith(f"client={ID}web server={ID}api")
+    assert rates.endswith(f"client={ID}web server={ID}rates")
+    assert number(rates, "success_after") > number(rates, "success_before")
     assert number(web, "rps") > 20
     # Three tries in a row may all fail: three requests in 100,000 do.
     assert number(web, "success_after") > 99

@@ -1,11 +1,13 @@
-"""The demo's applications: they speak plain HTTP and have never heard of a mesh.
+"""The demo's applications: they speak plain HTTP and gRPC, and know of no mesh.
 
     python -m tulle.demo.apps SOCKET api VERSION FAILING
-    python -m tulle.demo.apps SOCKET web SIDECAR
+    python -m tulle.demo.apps SOCKET rates FAILING
+    python -m tulle.demo.apps SOCKET web SIDECAR SIDECAR
     python -m tulle.demo.apps - client SIDECAR RATE
 
 SOCKET is the number of a listening socket that was handed over, SIDECAR the
-``host:port`` where the application's own sidecar takes what it sends.
+``host:port`` where the application's own sidecar takes what it sends: of ``web`` the
+first for ``api``, the second for ``rates``.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import threading
 import time
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tulle.demo import rates
 
 ANSWER = 10.0
 """Seconds that a caller waits for its sidecar, which gives up long before."""
@@ -72,22 +76,26 @@ def api(version: str, failing: float) -> type[App]:
     return Api
 
 
-def web(sidecar: str) -> type[App]:
-    """An application that asks ``api`` through its own sidecar."""
+def web(to_api: str, to_rates: str) -> type[App]:
+    """An application that asks ``api`` and ``rates`` through its own sidecar."""
 
     class Web(App):
         def setup(self) -> None:
             super().setup()
-            self.api = HTTPConnection(sidecar, timeout=ANSWER)
+            self.api = HTTPConnection(to_api, timeout=ANSWER)
+            self.rates = rates.Rates(to_rates, ANSWER)
 
         def finish(self) -> None:
             self.api.close()
+            self.rates.close()
             super().finish()
 
         def answer(self) -> Answer:
             status, said = call(self.api)
             if status != 200:
                 return 502, {"web": "api did not answer"}
+            if self.rates.get() != 0:
+                return 502, {"web": "rates did not answer"}
             version = json.loads(said)["api"]
             return 200, {"web": "hello", "called_by": self.caller, "api": version}
 
@@ -143,9 +151,14 @@ def main(listening: str, role: str, *words: str) -> None:
     """Be one of the applications until killed."""
     if role == "client":
         client(words[0], float(words[1]))
+        return
+    sock = socket.socket(fileno=int(listening))
+    if role == "rates":
+        rates.serve(sock, float(words[0]))
+    elif role == "web":
+        serve(sock, web(words[0], words[1]))
     else:
-        app = web(words[0]) if role == "web" else api(words[0], float(words[1]))
-        serve(socket.socket(fileno=int(listening)), app)
+        serve(sock, api(words[0], float(words[1])))
 
 
 if __name__ == "__main__":

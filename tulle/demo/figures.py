@@ -95,7 +95,7 @@ def figures(edge: Edge, earlier: Moment, later: Moment) -> Figures:
         caller.latency(**asked),
         tuple(_part(each, caller, attempts, earlier, later) for each in edge.parts),
         _proven([later.pages[part] for part in edge.parts], "inbound", "client_id"),
-        _proven([later.pages[edge.client]], "outbound", "server_id"),
+        _proven([later.pages[edge.client]], "outbound", "server_id", dst=edge.service),
     )
 
 
@@ -113,10 +113,11 @@ def _part(
     )
 
 
-def _proven(pages: Collection[Page], direction: str, label: str) -> str:
+def _proven(pages: Collection[Page], direction: str, label: str, **labels: str) -> str:
     found: set[str] = set()
     for page in pages:
-        found.update(page.values("request_total", label, direction=direction))
+        named = {"direction": direction, **labels}
+        found.update(page.values("request_total", label, **named))
     return ", ".join(sorted(found))
 
 

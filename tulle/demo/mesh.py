@@ -17,6 +17,7 @@ from tulle.demo.children import Children, running
 from tulle.demo.figures import Moment
 from tulle.demo.plan import (
     PORTS,
+    RATES_FAIL,
     ROOTS,
     SIDECARS,
     V2_FAILS,
@@ -77,7 +78,7 @@ class Mesh:
 
     def start_client(self, rate: float) -> None:
         """Let there be traffic."""
-        web = self.addresses.outbound["client"]
+        web = self.addresses.outbound["web"]
         self.children.start("client", [APPS, "-", "client", web, str(rate)])
 
 
@@ -140,9 +141,10 @@ def _start(folder: Path, children: Children) -> Addresses:
             words = ["tulle", "proxy", "-c", str(file)]
             children.start(f"sidecar of {workload}", words)
         behind = {
-            "web": ["web", addresses.outbound["web"]],
+            "web": ["web", addresses.outbound["api"], addresses.outbound["rates"]],
             "api-v1": ["api", "v1", "0"],
             "api-v2": ["api", "v2", str(V2_FAILS)],
+            "rates": ["rates", str(RATES_FAIL)],
         }
         for workload, words in behind.items():
             number = sockets[workload].fileno()

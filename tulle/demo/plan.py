@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import attrs
 import yaml
 
 TRUST_DOMAIN = "spiffe://demo.tulle"
-SIDECARS = ("client", "web", "api-v1", "api-v2")
+SIDECARS = ("client", "web", "api-v1", "api-v2", "rates")
 WEIGHTS = {"api-v1": 90, "api-v2": 10}
 V2_FAILS = 0.3
 """The share of its requests that ``api`` v2 answers with 503."""
+
+RATES_FAIL = 0.05
+"""The share of its calls that ``rates`` answers with UNAVAILABLE."""
 
 ROOTS = "roots.pem"
 
@@ -29,6 +33,7 @@ class Addresses:
     app: dict[str, str]
     inbound: dict[str, str]
     outbound: dict[str, str]
+    """By the service that is called there."""
     admin: dict[str, str]
 
     @classmethod
@@ -38,10 +43,11 @@ class Addresses:
         def place(names: tuple[str, ...]) -> dict[str, str]:
             return {name: f"127.0.0.1:{next(ports)}" for name in names}
 
-        return cls(apps, place(SIDECARS[1:]), place(SIDECARS[:2]), place(SIDECARS))
+        called = tuple(edge.service for edge in EDGES)
+        return cls(apps, place(SIDECARS[1:]), place(called), place(SIDECARS))
 
 
-PORTS = 3 + 2 + 4
+PORTS = 4 + 3 + 5
 """How many ports the sidecars need: inbound, outbound, admin."""
 
 
@@ -53,13 +59,34 @@ class Edge:
     service: str
     parts: tuple[str, ...]
     """The services that requests really go to, each named as its workload."""
+    chain: tuple[object, ...] = ()
+    """The filters of the caller's sidecar, but for the time limit."""
+    listener: str = "outbound"
 
     @property
     def name(self) -> str:
         return f"{self.client} → {self.service}"
 
 
-EDGES = (Edge("client", "web", ("web",)), Edge("web", "api", tuple(WEIGHTS)))
+EDGES = (
+    Edge("client", "web", ("web",), ("metrics",)),
+    Edge(
+        "web",
+        "api",
+        tuple(WEIGHTS),
+        ("metrics", {"retry": {"retries": 2}}, {"split": {"weights": WEIGHTS}}),
+    ),
+    Edge(
+        "web",
+        "rates",
+        ("rates",),
+        (
+            {"metrics": {"grpc": {"demo.Rates": ["Get"]}}},
+            {"retry": {"retries": 2, "grpc": ["unavailable"]}},
+        ),
+        "outbound-grpc",
+    ),
+)
 
 
 def config(workload: str, addresses: Addresses) -> str:
@@ -71,7 +98,7 @@ def config(workload: str, addresses: Addresses) -> str:
         services["app"] = {"endpoints": [addresses.app[workload]]}
     for edge in EDGES:
         if edge.client == workload:
-            listeners["outbound"] = _outbound(edge, addresses)
+            listeners[edge.listener] = _outbound(edge, addresses)
             services |= _upstreams(edge, addresses)
     document = {
         "version": 1,
@@ -100,15 +127,13 @@ def _inbound(workload: str, addresses: Addresses) -> dict[str, object]:
 
 
 def _outbound(edge: Edge, addresses: Addresses) -> dict[str, object]:
-    chain: list[object] = ["metrics", {"timeout": {"request": 5}}]
-    if len(edge.parts) > 1:
-        chain += [{"retry": {"retries": 2}}, {"split": {"weights": dict(WEIGHTS)}}]
+    metrics, *rest = (copy.deepcopy(each) for each in edge.chain)
     return {
-        "address": addresses.outbound[edge.client],
+        "address": addresses.outbound[edge.service],
         "direction": "outbound",
         "to": edge.service,
         "max_connections": 1000,
-        "request": chain,
+        "request": [metrics, {"timeout": {"request": 5}}, *rest],
     }
 
 

@@ -104,7 +104,7 @@ def _hints(running: Mesh) -> tuple[str, ...]:
     addresses = running.addresses
     return (
         "While it runs, in another terminal:",
-        f"  curl http://{addresses.outbound['client']}          ask web, as the client",
+        f"  curl http://{addresses.outbound['web']}          ask web, as the client",
         f"  curl http://{addresses.admin['web']}/metrics  ask its sidecar (/chain /stats)",
         f"  edit {running.file('web')}   the split moves, no request is lost",
         "Ctrl-C ends it and leaves nothing behind.",

@@ -11,6 +11,7 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
+from tests.tulle.demo.test_rates import rating
 from tulle.demo.apps import App, api, call, following, web
 
 
@@ -65,17 +66,18 @@ def test_a_connection_is_kept() -> None:
 
 
 def test_web_answers_with_what_api_said() -> None:
-    with served(api("v1", 0)) as behind, served(web(behind)) as address:
-        with calling(address) as connection:
+    with served(api("v1", 0)) as behind, rating(0) as rates:
+        with served(web(behind, rates)) as address, calling(address) as connection:
             status, said = call(connection)
 
     assert status == 200
     assert json.loads(said) == {"web": "hello", "called_by": None, "api": "v1"}
 
 
-def test_web_fails_when_api_does() -> None:
-    with served(api("v2", 1)) as behind, served(web(behind)) as address:
-        with calling(address) as connection:
+@pytest.mark.parametrize(("api_fails", "rates_fail"), [(1, 0), (0, 1)])
+def test_web_fails_when_what_it_asks_does(api_fails: int, rates_fail: int) -> None:
+    with served(api("v2", api_fails)) as behind, rating(rates_fail) as rates:
+        with served(web(behind, rates)) as address, calling(address) as connection:
             assert call(connection)[0] == 502
 
 

@@ -86,4 +86,4 @@ def test_what_cannot_start_leaves_no_file(
         pytest.fail("it came up")
 
     assert os.listdir(tmp_path) == []
-    assert told[0].startswith("issued a root and 4 certificates in")
+    assert told[0].startswith("issued a root and 5 certificates in")

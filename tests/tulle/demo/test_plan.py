@@ -8,6 +8,7 @@ import pytest
 from proxy.config import load
 from tulle.demo.authority import Authority
 from tulle.demo.plan import (
+    EDGES,
     PORTS,
     ROOTS,
     SIDECARS,
@@ -46,7 +47,7 @@ def test_every_sidecars_file_is_one_that_the_proxy_takes(
     assert loaded.admin == addresses.admin[workload]
     assert set(loaded.listeners) == {
         *(["inbound"] if workload in addresses.inbound else []),
-        *(["outbound"] if workload in addresses.outbound else []),
+        *(edge.listener for edge in EDGES if edge.client == workload),
     }
 
 
@@ -65,7 +66,8 @@ def test_every_hop_is_mutual_tls_but_the_one_to_the_own_application(
         name: [each.name for each in service.dial]
         for name, service in loaded.services.items()
     }
-    assert dialled == {"app": [], "api": ["tls"], "api-v1": ["tls"], "api-v2": ["tls"]}
+    called = ("api", "api-v1", "api-v2", "rates")
+    assert dialled == {"app": [], **{name: ["tls"] for name in called}}
     assert [each.name for each in loaded.listeners["inbound"].connection] == ["tls"]
     assert f"name: {identity('api-v1')}" in file.read_text().replace("'", "")
 
