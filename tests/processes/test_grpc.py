@@ -70,8 +70,12 @@ def languages(tmp_path_factory: pytest.TempPathFactory) -> Languages:
         folder,
         "@grpc/grpc-js",
     ]
-    installed = subprocess.run(command, timeout=60)
-    return Languages(None if installed.returncode else folder / "node_modules")
+    # A machine that reaches no registry tests without it.
+    try:
+        subprocess.run(command, timeout=60, check=True)
+    except subprocess.SubprocessError:
+        return Languages(None)
+    return Languages(folder / "node_modules")
 
 
 @attrs.frozen
