@@ -125,8 +125,8 @@ def test_a_signal_in_the_middle_leaves_nothing(
 ) -> None:
     process = start("--plain")
     until(process, " web->api ")
-    # 4 sidecars of 3 processes, 4 applications, and the demo.
-    assert len(leftovers.processes) == 17
+    # 5 sidecars of 3 processes, 5 applications, and the demo.
+    assert len(leftovers.processes) == 21
     assert len(leftovers.files) == 1
     process.send_signal(signum)
     out, err = process.communicate(timeout=LIMIT)

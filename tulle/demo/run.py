@@ -12,7 +12,7 @@ import trio
 from tulle.demo.display import Display, View
 from tulle.demo.figures import Moment, figures
 from tulle.demo.mesh import Mesh, mesh, until_ready
-from tulle.demo.plan import EDGES
+from tulle.demo.plan import EDGES, SIDECARS
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EVERY = 1.0
@@ -60,7 +60,7 @@ class _Run:
     async def run(self, scope: trio.CancelScope) -> None:
         began = trio.current_time()
         with mesh(self.display.tell) as running:
-            self.display.tell("starting 4 sidecars and 4 applications …")
+            self.display.tell(f"starting {len(SIDECARS)} sidecars and their applications …")
             with scope, self.display:
                 await until_ready(running)
                 self.first = await running.moment()
