@@ -60,7 +60,9 @@ class _Run:
     async def run(self, scope: trio.CancelScope) -> None:
         began = trio.current_time()
         with mesh(self.display.tell) as running:
-            self.display.tell(f"starting {len(SIDECARS)} sidecars and their applications …")
+            self.display.tell(
+                f"starting {len(SIDECARS)} sidecars and their applications …"
+            )
             with scope, self.display:
                 await until_ready(running)
                 self.first = await running.moment()

@@ -104,7 +104,12 @@ def fake(log: list[str], monkeypatch: pytest.MonkeyPatch) -> FakeMesh:
     return fake
 
 
-BEFORE = ["starting 4 sidecars and 4 applications …", "waited", "client at 50", "ready"]
+BEFORE = [
+    "starting 5 sidecars and their applications …",
+    "waited",
+    "client at 50",
+    "ready",
+]
 
 
 async def test_the_table_is_left_when_all_is_gone(
