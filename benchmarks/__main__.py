@@ -21,6 +21,10 @@ from benchmarks.table import table
 
 RUNS = 5
 SECONDS, QUICK = 2, 1
+HELP = """Measure Tulle beside the proxies found on this machine.
+
+Tulle is what the Python that runs this has installed: with pip install -e, the checkout.
+"""
 RISEN, UNFIT = 1, 2
 """Exit codes."""
 
@@ -54,7 +58,7 @@ class Plan:
         return summarise(measured)
 
 
-@click.command(help="Measure Tulle beside the proxies found on this machine.")
+@click.command(help=HELP)
 @click.argument("names", metavar="[ROW]...", nargs=-1)
 @click.option("--quick", is_flag=True, help="A few rows, within two minutes.")
 @click.option("--all", "every", is_flag=True, help="Every row there is.")
@@ -64,7 +68,11 @@ class Plan:
 @click.option("--runs", default=RUNS, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", type=click.IntRange(1), help="Of load in each run.")
 @click.option(
-    "--python", multiple=True, help="Another Python that has Tulle installed."
+    "--python",
+    "pythons",
+    metavar="PROGRAM",
+    multiple=True,
+    help="Another Python: what it has installed of Tulle is measured, too.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 @click.option("--svg", "svg_file", type=click.Path(path_type=Path))
@@ -77,7 +85,7 @@ def main(
     listed: bool,
     runs: int,
     seconds: int | None,
-    python: tuple[str, ...],
+    pythons: tuple[str, ...],
     json_file: Path | None,
     svg_file: Path | None,
 ) -> None:
@@ -94,7 +102,10 @@ def main(
     else:
         for sentence in missing:
             console.print(sentence)
-    ours = [peers.tulle(), *map(peers.tulle, python)]
+    try:
+        ours = peers.tulles(pythons)
+    except peers.NoTulle as error:
+        raise click.ClickException(str(error)) from error
     plan = Plan(
         chosen(names, quick, every, gated),
         [*ours, *found],
@@ -112,7 +123,7 @@ def main(
     except machine.Unfit as error:
         console.print(str(error))
         sys.exit(UNFIT)
-    Console().print(table(lines))
+    Console().print(table(lines, versions))
     if json_file is not None:
         document = as_json(lines, facts, versions)
         json_file.write_text(json.dumps(document, indent=1) + "\n")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -21,6 +21,15 @@ PAIRS = {
 """The kinds that have a proxy at each end, in the order to start them."""
 DAEMONS = os.defpath + ":/usr/sbin:/usr/local/sbin"
 """Where Debian has what is no command of a user's."""
+TULLE_SAYS = """\
+import platform, meshfilters, tulle
+print(platform.python_version())
+print(meshfilters.__version__, "on Python", platform.python_version())
+"""
+
+
+class NoTulle(Exception):
+    """A Python that was to be measured has no Tulle."""
 
 
 @attrs.frozen
@@ -32,6 +41,7 @@ class Peer:
     command: tuple[str, ...]
     """CONFIGURATION stands for the file."""
     says_version: tuple[str, ...]
+    version_is: str = r"\d+\.\d+\.\d+"
 
     def files(self, kind: str) -> list[Path]:
         """The setups of one kind, in the order to start them; none if it cannot."""
@@ -58,7 +68,7 @@ class Peer:
         done = subprocess.run(
             self.says_version, capture_output=True, text=True, check=False
         )
-        found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+        found = re.search(self.version_is, done.stdout + done.stderr)
         return found.group() if found else "unknown"
 
 
@@ -68,15 +78,33 @@ def filled(text: str, values: Mapping[str, object]) -> str:
 
 
 def tulle(python: str | None = None) -> Peer:
-    """Tulle on this Python; or on another one, which is then in its name."""
-    runs = python or sys.executable
-    command = (runs, "-m", "tulle", "proxy", "-c", "CONFIGURATION")
-    says_version = (runs, "-m", "tulle", "--version")
-    if python is None:
-        return Peer("tulle", "yaml", command, says_version)
-    says = ("-c", "import platform; print(platform.python_version())")
-    done = subprocess.run((python, *says), capture_output=True, text=True, check=True)
-    return Peer(f"tulle {done.stdout.strip()}", "yaml", command, says_version)
+    """The Tulle that this Python has installed, or another one, which is then named.
+
+    Raises NoTulle. The current folder is not on its path (-P): that is this checkout, and
+    what was to be measured may be another version.
+    """
+    runs = (python or sys.executable, "-P")
+    says_version = (*runs, "-c", TULLE_SAYS)
+    try:
+        done = subprocess.run(says_version, capture_output=True, text=True, check=True)
+    except OSError as error:
+        raise NoTulle(f"{runs[0]}: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.strip().rpartition("\n")[2]
+        raise NoTulle(f"{runs[0]} has no Tulle installed: {last}") from error
+    name = "tulle" if python is None else f"tulle {done.stdout.split()[0]}"
+    command = (*runs, "-m", "tulle", "proxy", "-c", "CONFIGURATION")
+    return Peer(name, "yaml", command, says_version, r".+ on Python .+")
+
+
+def tulles(pythons: Iterable[str]) -> list[Peer]:
+    """Ours, and those of other Pythons. Raises NoTulle."""
+    made = [tulle()]
+    for each in map(tulle, pythons):
+        same = sum(other.name.split(" (")[0] == each.name for other in made)
+        name = f"{each.name} ({same + 1})" if same else each.name
+        made.append(attrs.evolve(each, name=name))
+    return made
 
 
 def found() -> tuple[list[Peer], list[str]]:

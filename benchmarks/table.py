@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -10,9 +10,13 @@ from benchmarks.figures import Spread
 from benchmarks.summary import TULLE, Line
 
 
-def table(lines: Sequence[Line]) -> Table:
+def table(lines: Sequence[Line], versions: Mapping[str, str]) -> Table:
     """A line for each figure of each subject, with Tulle's ratio to it."""
-    made = Table(title="medians (lowest … highest) of interleaved runs", pad_edge=False)
+    made = Table(
+        title="medians (lowest … highest) of interleaved runs",
+        caption="\n".join(f"{name}: {each}" for name, each in versions.items()),
+        pad_edge=False,
+    )
     made.add_column("row")
     made.add_column("who")
     made.add_column("figure")

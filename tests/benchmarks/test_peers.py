@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import SETUPS, Peer, filled, tulle
+from benchmarks.peers import SETUPS, NoTulle, Peer, filled, tulle, tulles
+from meshfilters import __version__
 
 NAMES = ("tulle", "envoy", "haproxy", "nginx")
 
@@ -43,6 +45,44 @@ def test_another_python_is_in_the_name_and_has_the_same_setups() -> None:
 
     assert other.name == f"tulle {platform.python_version()}"
     assert other.files("http") == tulle().files("http")
+
+
+def test_pythons_of_one_version_are_told_apart() -> None:
+    name = f"tulle {platform.python_version()}"
+
+    names = [each.name for each in tulles([sys.executable, sys.executable])]
+
+    assert names == ["tulle", name, f"{name} (2)"]
+
+
+@pytest.mark.parametrize("python", [None, sys.executable])
+def test_what_is_installed_is_measured_not_what_the_current_folder_has(
+    python: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tulle", "meshfilters"):
+        (tmp_path / f"{name}.py").write_text("__version__ = '9.9.9'; print('wrong')")
+    monkeypatch.chdir(tmp_path)
+
+    peer = tulle(python)
+    runs = [*peer.command[: peer.command.index("proxy")], "--version"]
+    done = subprocess.run(runs, capture_output=True, text=True, check=True)
+
+    assert f"version {__version__}" in done.stdout
+    assert peer.version() == f"{__version__} on Python {platform.python_version()}"
+
+
+def test_a_python_without_tulle_is_not_measured(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho \"No module named 'tulle'\" >&2; exit 1\n")
+    python.chmod(0o700)
+
+    with pytest.raises(NoTulle, match="no Tulle installed: No module named 'tulle'"):
+        tulle(str(python))
+
+
+def test_a_python_that_is_not_there_is_not_measured(tmp_path: Path) -> None:
+    with pytest.raises(NoTulle, match="No such file"):
+        tulle(str(tmp_path / "python"))
 
 
 def test_what_a_peer_cannot_do_has_no_files() -> None:

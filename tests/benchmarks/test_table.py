@@ -12,7 +12,7 @@ from tests.benchmarks.making import measured
 
 def printed(line: Line) -> str:
     console = Console(file=io.StringIO(), width=120)
-    console.print(table([line]))
+    console.print(table([line], {"tulle": "0.1.0 on Python 3.13.5"}))
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()
@@ -29,6 +29,12 @@ def test_who_failed_is_named_with_the_reason() -> None:
     runs.failed["nginx"] = "90 errors"
 
     assert "failed: 90 errors" in printed(summarise(runs))
+
+
+def test_what_was_measured_is_said_below() -> None:
+    text = printed(summarise(measured({"tulle": [30.0]})))
+
+    assert "tulle: 0.1.0 on Python 3.13.5" in text
 
 
 @pytest.mark.parametrize(
