@@ -38,7 +38,7 @@ class ResponseWriter:
 
     def __init__(self, stream: Stream, clock: Callable[[], float]) -> None:
         self._send: Callable[[bytes], Awaitable[None]] = getattr(
-            stream, "send_soon", stream.send_all
+            stream, "send_later", stream.send_all
         )
         self._clock = clock
         self.touched = 0.0

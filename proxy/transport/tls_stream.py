@@ -169,6 +169,9 @@ class TlsStream(trio.abc.HalfCloseableStream):
         finally:
             self._is_sending = False
 
+    # Nothing is held back: a record that is half out must be sent on with the same bytes.
+    send_later = send_soon
+
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Send what the kernel takes without waiting; how many bytes that were.
 

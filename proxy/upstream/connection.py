@@ -67,10 +67,12 @@ class UpstreamConnection:
         self._side_tasks = side_tasks
         self._release = release
         self._receive = getattr(stream, "receive_soon", stream.receive_some)
-        self._send = getattr(stream, "send_soon", stream.send_all)
+        self._send = getattr(stream, "send_later", stream.send_all)
         self._has_served = False
         self._is_untouched = False
         """Whether it has served before, and nothing of the next response has come."""
+        self._is_atomic = False
+        """Whether the kernel takes the whole request or nothing of it."""
         self._is_closed = False
         self._exchange: Exchange | None = None
         self._attempt: Attempt | None = None
@@ -148,6 +150,7 @@ class UpstreamConnection:
             and not body.trailers
         ):
             data, is_whole = head + body.data, True
+        self._is_atomic = is_whole and len(data) <= ATOMIC
         if len(data) > ATOMIC:
             self._watch_time()  # sending it may take long
         try:
@@ -262,6 +265,8 @@ class UpstreamConnection:
     ) -> UpstreamError:
         """The connection ended early; if nothing had come, it may have raced its closing."""
         detail = str(error) if error is not None else "closed before its response"
+        if self._is_atomic and getattr(self.stream, "is_unsent", False):
+            was_taken = False
         return UpstreamReset(detail, sent=was_taken, reused=self._is_untouched)
 
     # The response

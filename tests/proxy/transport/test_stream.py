@@ -11,7 +11,15 @@ import trio
 import trio.testing
 
 from proxy.transport.readiness import Readiness
-from proxy.transport.stream import LARGEST_READ, SMALLEST_READ, TURN, SocketStream, tune
+from proxy.transport.stream import (
+    FAREWELL,
+    LARGEST_READ,
+    MOST_HELD,
+    SMALLEST_READ,
+    TURN,
+    SocketStream,
+    tune,
+)
 
 
 def fill(sock: socket.socket) -> None:
@@ -418,3 +426,128 @@ async def test_sending_without_waiting_tells_of_an_end(pairs: Pairs) -> None:
     near.close()
     with pytest.raises(trio.ClosedResourceError):
         near.send_nowait(b"x")
+
+
+async def test_what_is_sent_later_leaves_together_when_the_turn_ends(
+    pairs: Pairs,
+) -> None:
+    near, far = await pairs()
+
+    await near.send_later(b"one ")
+    await near.send_later(b"two ")
+    before = far.is_stale
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert not before
+    assert await far.receive_soon() == b"one two "
+    await near.send_later(b"three ")
+    await trio.testing.wait_all_tasks_blocked()
+    assert await far.receive_soon() == b"three "
+
+
+@pytest.mark.parametrize("call", ["send_soon", "send_all", "send_nowait", "send_eof"])
+async def test_nothing_overtakes_what_is_sent_later(pairs: Pairs, call: str) -> None:
+    near, far = await pairs()
+
+    await near.send_later(b"first ")
+    if call == "send_eof":
+        await near.send_eof()
+    elif call == "send_nowait":
+        near.send_nowait(b"second")
+    else:
+        await getattr(near, call)(b"second")
+
+    received = await far.receive_soon()
+    assert received == (b"first " if call == "send_eof" else b"first second")
+
+
+async def test_much_is_not_held_back(pairs: Pairs) -> None:
+    near, far = await pairs()
+
+    await near.send_later(b"a" * MOST_HELD)
+    await near.send_later(b"b")
+
+    assert await far.receive_some(MOST_HELD + 1) == b"a" * MOST_HELD + b"b"
+
+
+async def test_what_does_not_fit_is_held_until_it_does(pairs: Pairs) -> None:
+    near, far = await pairs.clogged()
+    received = bytearray()
+
+    async def send_more() -> None:
+        await near.send_later(b"two")
+        sent.append("two")
+
+    sent: list[str] = []
+    async with trio.open_nursery() as nursery:
+        await near.send_later(b"one")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(send_more)
+        await trio.testing.wait_all_tasks_blocked()
+        assert near.send_nowait(b"no room") == 0
+        assert not sent
+        while not received.endswith(b"onetwo"):
+            received += await far.receive_soon()
+
+    assert sent
+    await near.send_later(b"three")
+    assert await far.receive_soon() == b"three"
+
+
+async def test_what_is_held_goes_by_itself_when_there_is_room(pairs: Pairs) -> None:
+    near, far = await pairs.clogged()
+    await near.send_later(b"held")
+    await trio.testing.wait_all_tasks_blocked()
+    assert not near.is_unsent  # some of it may be out
+
+    received = b""
+    while not received.endswith(b"held"):
+        received = received[-4:] + await far.receive_soon()
+
+    assert not near.watch.on_writable
+
+
+async def test_that_it_cannot_be_sent_shows_later(pairs: Pairs) -> None:
+    near, far = await pairs()
+    far.close()
+
+    await near.send_later(b"x")
+    assert near.is_unsent
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert near.is_unsent
+    with pytest.raises(trio.BrokenResourceError):
+        await near.send_later(b"y")
+    assert await near.receive_soon() == b""
+
+
+@pytest.mark.parametrize(
+    ("end", "received"), [("close", b""), ("abort", b"last"), ("aclose", b"last")]
+)
+async def test_only_a_plain_close_forgets_what_is_held(
+    pairs: Pairs, end: str, received: bytes
+) -> None:
+    near, far = await pairs()
+    await near.send_later(b"last")
+
+    if end == "aclose":
+        await near.aclose()
+    else:
+        getattr(near, end)()
+
+    assert await far.receive_soon() == received
+    with pytest.raises(trio.ClosedResourceError):
+        await near.send_later(b"more")
+
+
+async def test_closing_waits_for_a_slow_peer_but_not_for_ever(
+    pairs: Pairs, autojump_clock: trio.testing.MockClock
+) -> None:
+    near, far = await pairs.clogged()
+    await near.send_later(b"last")
+    begun = trio.current_time()
+
+    await near.aclose()
+
+    assert trio.current_time() - begun == FAREWELL
+    assert far.watch.has_hung_up or await far.receive_soon()
