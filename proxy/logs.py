@@ -116,15 +116,18 @@ class Queued(logging.Handler):
         """To be called after the fork: a thread does not survive one."""
         self._thread.start()
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        # ``emit`` needs no lock, and taking one costs more than the rest of it.
+        is_wanted = bool(self.filter(record))
+        if is_wanted:
+            self.emit(record)
+        return is_wanted
+
     def emit(self, record: logging.LogRecord) -> None:
         if self._queue.qsize() >= self._capacity:
             self.dropped += 1
         else:
             self._queue.put(record)
-
-    def createLock(self) -> None:
-        # ``emit`` needs none, and taking one costs more than the rest of it.
-        self.lock = None
 
     def finish(self, seconds: float) -> None:
         """Write what is left, for at most so long."""

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -90,6 +91,31 @@ def test_a_queue_that_is_full_drops_and_counts(pipe: tuple[int, int]) -> None:
     lines = os.read(reading, 10_000).decode().splitlines()
     assert [line.rpartition(": ")[2] for line in lines[:2]] == ["number 0", "number 1"]
     assert "dropped 3 log lines" in lines[2]
+
+
+class NobodyS:
+    """A lock that nobody may take."""
+
+    def acquire(self, *how: object) -> bool:
+        raise AssertionError
+
+    __enter__ = acquire
+
+
+def test_a_record_is_queued_without_a_lock(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    handler = Queued(writing)
+    handler.setFormatter(Text("x"))
+    handler.addFilter(lambda each: each.getMessage() != "unwanted")
+    lock, handler.lock = handler.lock, cast(Any, NobodyS())
+
+    answers = [handler.handle(record(each)) for each in ("wanted", "unwanted")]
+
+    handler.lock = lock
+    handler.start()
+    handler.finish(5)
+    assert answers == [True, False]
+    assert os.read(reading, 10_000).endswith(b": wanted\n")
 
 
 def test_a_record_that_cannot_be_formatted_is_said_so(pipe: tuple[int, int]) -> None:
