@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from types import TracebackType
 from typing import Literal
 
@@ -25,6 +26,7 @@ from tests.wire.raw import (
     PRIORITISED,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     data,
     frame,
     headers,
@@ -37,7 +39,9 @@ PATIENCE = 5.0
 """Seconds; only a failing test waits so long."""
 PREFACE = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 GREETING = settings()
+INITIAL_WINDOW_SIZE, DEFAULT_WINDOW = 4, 65_535
 
+Request = dict[bytes, bytes]
 Ending = Literal["stay", "end"]
 
 
@@ -56,6 +60,10 @@ class Mistake:
     then: Ending = "stay"
     lasts: bool = False
     """Whether every connection goes so, until there is no mistake to make."""
+    every: bool = False
+    """Whether every request of a connection is answered so, and not the first alone."""
+    heeds_windows: bool = False
+    """Whether DATA waits until the other side has room for it, padding included."""
 
 
 @attrs.define(eq=False)
@@ -64,19 +72,57 @@ class Conversation:
 
     sock: socket.socket
     mistake: Mistake | None
-    requests: list[dict[bytes, bytes]] = attrs.field(factory=list)
+    requests: list[Request] = attrs.field(factory=list)
+    bodies: dict[int, bytes] = attrs.field(factory=dict)
+    """What came as DATA, by stream."""
+    pongs: list[bytes] = attrs.field(factory=list)
+    """What acknowledged a PING."""
     answered: set[int] = attrs.field(factory=set)
     resets: dict[int, int] = attrs.field(factory=dict)
     goaway: int | None = None
     is_over: bool = False
     sent: int = 0
     """Bytes of mistakes."""
+    unsent: Iterator[bytes] = attrs.field(factory=lambda: iter(()))
+    """Frames of an answer that wait for the windows."""
+    initial: int = DEFAULT_WINDOW
+    windows: dict[int, int] = attrs.field(factory=lambda: {0: DEFAULT_WINDOW})
+    """What may be sent on the connection, 0, and on each stream, where anything was said
+    or sent."""
+
+    def takes(self, piece: bytes) -> bool:
+        """Whether there is room for a frame; it is then taken for sent."""
+        if piece[3] != DATA:
+            return True
+        size, stream = len(piece) - 9, int.from_bytes(piece[5:9], "big")
+        room = self.windows.setdefault(stream, self.initial)
+        if size > min(room, self.windows[0]):
+            return False
+        self.windows[stream] -= size
+        self.windows[0] -= size
+        return True
+
+    def grant(self, kind: int, stream: int, payload: bytes) -> None:
+        """Note what the other side has room for."""
+        if kind == WINDOW_UPDATE:
+            known = self.windows.setdefault(stream, self.initial)
+            self.windows[stream] = known + int.from_bytes(payload, "big")
+            return
+        for start in range(0, len(payload), 6):
+            name = int.from_bytes(payload[start : start + 2], "big")
+            if name == INITIAL_WINDOW_SIZE:
+                value = int.from_bytes(payload[start + 2 : start + 6], "big")
+                for each in self.windows.keys() - {0}:
+                    self.windows[each] += value - self.initial
+                self.initial = value
 
 
 class Backend:
     """Serves until closed, a thread for each connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, well: Callable[[int, Request], bytes] | None = None) -> None:
+        """``well`` is the right answer to a request; else it says what was asked."""
+        self._well = well or say
         self.mistake: Mistake | None = None
         """For the next connection; used once, unless it lasts."""
         self.conversations: list[Conversation] = []
@@ -157,6 +203,7 @@ class Backend:
                         {bytes(each[0]): bytes(each[1]) for each in decoded}
                     )
             self._note(conversation, kind, flags, stream, payload)
+            self._send(conversation)
             is_early = mistake is not None and mistake.is_early
             is_due = kind in (HEADERS, DATA) and (is_early or flags & END_STREAM)
             if is_due and stream not in conversation.answered:
@@ -176,6 +223,13 @@ class Backend:
                 conversation.resets[stream] = int.from_bytes(payload, "big")
             elif kind == GOAWAY:
                 conversation.goaway = int.from_bytes(payload[4:8], "big")
+            elif kind == DATA:
+                known = conversation.bodies.get(stream, b"")
+                conversation.bodies[stream] = known + payload
+            elif kind == PING and flags & ACK:
+                conversation.pongs.append(payload)
+            elif kind == WINDOW_UPDATE or (kind == SETTINGS and not flags & ACK):
+                conversation.grant(kind, stream, payload)
             self._changed.notify_all()
         if conversation.mistake is not None and conversation.mistake.is_deaf:
             return
@@ -189,18 +243,41 @@ class Backend:
                 sock.sendall(window_update(stream, len(payload)))
 
     def _answer(self, conversation: Conversation, stream: int) -> None:
-        mistake, sock = conversation.mistake, conversation.sock
+        mistake = conversation.mistake
         conversation.answered.add(stream)
-        if mistake is None or len(conversation.answered) > 1:
-            request = conversation.requests[-1]
-            said = request.get(b":method", b"") + b" " + request.get(b":path", b"")
-            sock.sendall(good(stream, said))
+        is_first = len(conversation.answered) == 1
+        if mistake is None or not (is_first or mistake.every):
+            conversation.sock.sendall(self._well(stream, conversation.requests[-1]))
             return
-        for piece in mistake.answer(stream):
-            sock.sendall(piece)
-            conversation.sent += len(piece)
+        conversation.unsent = iter(mistake.answer(stream))
+        self._send(conversation)
         if mistake.then == "end":
-            sock.shutdown(socket.SHUT_WR)
+            conversation.sock.shutdown(socket.SHUT_WR)
+
+    def _send(self, conversation: Conversation) -> None:
+        """Send as much of a mistake as there is room for, if it heeds that."""
+        mistake = conversation.mistake
+        if mistake is None:
+            return
+        ready = b""
+        for piece in conversation.unsent:
+            if mistake.heeds_windows and not conversation.takes(piece):
+                conversation.unsent = chain([piece], conversation.unsent)
+                break
+            conversation.sent += len(piece)
+            if mistake.heeds_windows:
+                ready += piece
+            else:
+                conversation.sock.sendall(piece)
+        if ready:
+            conversation.sock.sendall(ready)
+
+
+def say(stream: int, request: Request) -> bytes:
+    """The right answer that says what was asked."""
+    return good(
+        stream, request.get(b":method", b"") + b" " + request.get(b":path", b"")
+    )
 
 
 def good(stream: int, body: bytes = b"good") -> bytes:
