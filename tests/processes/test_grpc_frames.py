@@ -7,6 +7,7 @@ that is connected directly must see the same.
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,9 +25,11 @@ from tests.processes.grpc_frames import (
     going,
     well,
 )
+from tests.processes.interop import SERVICE
 from tests.processes.pair import WAYS, Pair, paired
 from tests.processes.waiting import PATIENCE
 from tests.wire.backend import Backend
+from tests.wire.frames import Fields, Frames
 from tests.wire.raw import NO_ERROR, data, goaway, ping, reset, settings
 
 grpc = pytest.importorskip("grpc")
@@ -197,3 +200,45 @@ def test_a_message_comes_in_crumbs(place: Place, way: str, padding: int) -> None
     # Padding counts against the windows: one who doesn't give it back gets no end.
     frame = 9 + CRUMB + (1 + padding if padding else 0)
     assert place.backend.conversations[0].sent > len(ANSWER) // CRUMB * frame
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_compressed_message_is_not_touched(place: Place, way: str) -> None:
+    asking: Fields = (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":authority", b"app"),
+        (b":path", b"/%b/Echo" % SERVICE.encode()),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+        (b"grpc-encoding", b"gzip"),
+        (b"grpc-accept-encoding", b"identity,gzip"),
+    )
+    asked = in_both_ways(b"asked")
+    answered = in_both_ways(b"answered")
+
+    def compressed(stream: int) -> list[bytes]:
+        head = began(stream, (b"grpc-encoding", b"gzip"))
+        return [head, *crumbs(stream, answered, size=3), ended(stream)]
+
+    place.backend.mistake = going("compressed", compressed)
+    with Frames(("127.0.0.1", place.port(way))) as client:
+        client.send(client.head(1, asking, is_end=False))
+        client.send(*crumbs(1, asked, size=3), data(1, b""))
+        answer = client.wait_for(1)
+
+    (conversation,) = place.backend.conversations
+    assert conversation.requests[0][b"grpc-encoding"] == b"gzip"
+    assert conversation.requests[0][b"grpc-accept-encoding"] == b"identity,gzip"
+    assert conversation.bodies == {1: asked}
+    assert (answer.status, answer.is_ended) == (200, True)
+    assert (b"grpc-encoding", b"gzip") in answer.fields
+    assert (b"grpc-status", b"0") in answer.fields
+    assert answer.data == answered
+    assert asked[0] == answered[0] == 1
+
+
+def in_both_ways(text: bytes) -> bytes:
+    """One message compressed, and behind it one that is not: a stream may have both."""
+    zipped = gzip.compress(text * 100, mtime=0)
+    return enveloped(zipped, compressed=1) + enveloped(text)
