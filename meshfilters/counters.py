@@ -22,7 +22,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5
 class Counter:
     """A number for each combination of labels that only grows."""
 
-    __slots__ = ("fixed", "help", "labels", "name", "values")
+    __slots__ = ("_series", "fixed", "help", "labels", "name")
 
     def __init__(
         self, name: str, help: str, labels: tuple[str, ...], fixed: Labels
@@ -32,18 +32,21 @@ class Counter:
         self.labels = labels
         self.fixed = fixed
         """Values of the first labels, the same for each series (direction)."""
-        self.values: dict[Labels, float] = {}
+        self._series: dict[Labels, list[float]] = {}
+
+    @property
+    def values(self) -> dict[Labels, float]:
+        """Every series with its number."""
+        return {key: series[0] for key, series in self._series.items()}
 
     def add(self, key: Labels = (), amount: float = 1) -> None:
         """Add to the series of ``key``: a value for each label, in their order."""
-        values = self.values
-        try:
-            values[key] += amount
-        except KeyError:
-            if len(values) >= SERIES_CAP:
-                key = ("other",) * len(key)
-                amount += values.get(key, 0)
-            values[key] = amount
+        series = self._series.get(key) or self.series(key)
+        series[0] += amount
+
+    def series(self, key: Labels) -> list[float]:
+        """The series of ``key``, a list of its number; keep it to add to it at once."""
+        return _series(self._series, key, [0])
 
 
 class Histogram:
@@ -69,13 +72,21 @@ class Histogram:
 
     def observe(self, key: Labels, value: float) -> None:
         """Count ``value`` in the series of ``key``."""
-        series = self.values.get(key)
-        if series is None:
-            if len(self.values) >= SERIES_CAP:
-                key = ("other",) * len(key)
-            series = self.values.setdefault(key, [0] * (len(self.buckets) + 1) + [0.0])
+        series = self.values.get(key) or self.series(key)
         series[bisect_left(self.buckets, value)] += 1
         series[-1] += value
+
+    def series(self, key: Labels) -> list[float]:
+        """The series of ``key``, as ``values`` has it; keep it to add to it at once."""
+        return _series(self.values, key, [0] * (len(self.buckets) + 1) + [0.0])
+
+
+def _series(
+    known: dict[Labels, list[float]], key: Labels, new: list[float]
+) -> list[float]:
+    if key not in known and len(known) >= SERIES_CAP:
+        key = ("other",) * len(key)
+    return known.setdefault(key, new)
 
 
 @attrs.define(eq=False)

@@ -9,7 +9,7 @@ Of gRPC there are series by service and method too, for those that are listed.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from bisect import bisect_left
 from typing import ClassVar
 
 import attrs
@@ -62,7 +62,7 @@ def _outbound(env: Env, calls: Calls | None) -> RequestFilter:
 
         def record(outcome: Outcome) -> None:
             server = attempts[-1].identity or "" if attempts else ""
-            exchanges.count((destination, server), outcome)
+            exchanges.end((destination, server), outcome)
             for attempt in attempts:
                 ended = outcome if attempt is attempts[-1] else None
                 sent.count(*_ended(attempt, ended))
@@ -86,7 +86,7 @@ def _inbound(env: Env, calls: Calls | None) -> RequestFilter:
         who = request.destination, tls, connection.identity or ""
 
         def record(outcome: Outcome) -> None:
-            exchanges.count(who, outcome)
+            exchanges.end(who, outcome)
 
         request.exchange.on_end(record)
         if calls is not None and is_grpc(request):
@@ -96,10 +96,13 @@ def _inbound(env: Env, calls: Calls | None) -> RequestFilter:
     return metrics
 
 
-Ended = tuple[tuple[str, ...], int | None, MeshError | None, int | None]
+Ended = tuple[tuple[str, ...], int | None, str | None, int | None]
+"""Who was asked, the status, the reason of the error, gRPC's status."""
 
 
-def _ended(attempt: Attempt, outcome: Outcome | None) -> Ended:
+def _ended(
+    attempt: Attempt, outcome: Outcome | None
+) -> tuple[tuple[str, ...], int | None, MeshError | None, int | None]:
     """How an attempt ended; ``outcome`` is its exchange's, if it was the last one."""
     who = attempt.endpoint.service, attempt.identity or ""
     status, error = attempt.status, attempt.error
@@ -116,19 +119,21 @@ class _Answers:
 
     def __init__(self, env: Env, prefix: str, *who: str) -> None:
         what = "Attempts at upstreams" if prefix else "Requests"
-        self.requests = env.counter(
+        self._requests = env.counter(
             f"{prefix}request_total",
             *who,
             help=f"{what}, counted at the end.",
             bare=True,
         )
-        self.responses = env.counter(
+        self._responses = env.counter(
             f"{prefix}response_total",
             *who,
             *("status_code", "classification", "grpc_status", "error"),
             help=f"How {what.lower()} ended.",
             bare=True,
         )
+        # Few ways to end differ: each is looked up once, and its numbers kept.
+        self._ways: dict[Ended, _Way] = {}
 
     def count(
         self,
@@ -136,18 +141,29 @@ class _Answers:
         status: int | None,
         error: MeshError | None,
         grpc_status: int | None,
-    ) -> None:
-        reason = None if error is None else error.reason
-        self.requests.add(who)
-        self.responses.add(_labels(who, status, reason, grpc_status))
+    ) -> _Way:
+        way = who, status, None if error is None else error.reason, grpc_status
+        found = self._ways.get(way) or self._new(way)
+        found.requests[0] += 1
+        found.responses[0] += 1
+        return found
+
+    def _new(self, way: Ended) -> _Way:
+        found = self._way(way)
+        if len(self._ways) < SERIES_CAP:
+            self._ways[way] = found
+        return found
+
+    def _way(self, way: Ended) -> _Way:
+        return _Way(self._requests.series(way[0]), self._responses.series(_labels(way)))
 
 
-class _Exchanges:
+class _Exchanges(_Answers):
     """What clients asked, whatever it took to answer it."""
 
     def __init__(self, env: Env, *who: str) -> None:
-        self.answers = _Answers(env, "", *who)
-        self.latency = env.histogram(
+        super().__init__(env, "", *who)
+        self._latency = env.histogram(
             "response_latency_ms",
             *who,
             "status_code",
@@ -155,31 +171,41 @@ class _Exchanges:
             bare=True,
             buckets=MILLISECONDS,
         )
-        self.received = env.counter(
+        self._received = env.counter(
             "request_body_bytes_total", *who, help="Body bytes clients sent."
         )
-        self.sent = env.counter(
+        self._sent = env.counter(
             "response_body_bytes_total", *who, help="Body bytes clients were sent."
         )
 
-    def count(self, who: tuple[str, ...], end: Outcome) -> None:
-        self.answers.count(who, end.status, end.error, end.grpc_status)
-        status = "" if end.status is None else end.status
-        self.latency.observe((*who, status), end.seconds * 1000)
+    def end(self, who: tuple[str, ...], end: Outcome) -> None:
+        way = self.count(who, end.status, end.error, end.grpc_status)
+        milliseconds = end.seconds * 1000
+        way.latency[bisect_left(MILLISECONDS, milliseconds)] += 1
+        way.latency[-1] += milliseconds
         if end.received:
-            self.received.add(who, end.received)
+            self._received.add(who, end.received)
         if end.sent:
-            self.sent.add(who, end.sent)
+            self._sent.add(who, end.sent)
+
+    def _way(self, way: Ended) -> _Way:
+        who, status = way[0], way[1]
+        found = super()._way(way)
+        found.latency = self._latency.series((*who, "" if status is None else status))
+        return found
 
 
-@lru_cache(maxsize=SERIES_CAP)
-def _labels(
-    who: tuple[str, ...],
-    status: int | None,
-    reason: str | None,
-    grpc_status: int | None,
-) -> Labels:
-    """The labels of one way to end; remembered, because few ways differ."""
+@attrs.define(eq=False)
+class _Way:
+    """The numbers of one way to end."""
+
+    requests: list[float]
+    responses: list[float]
+    latency: list[float] = attrs.field(factory=list)
+
+
+def _labels(way: Ended) -> Labels:
+    who, status, reason, grpc_status = way
     error = None if reason is None else MeshError(reason)
     end = Outcome(status, error, grpc_status=grpc_status)
     return (

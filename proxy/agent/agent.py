@@ -170,7 +170,7 @@ class Agent:
         cpu = self.metrics.counter(
             "process_cpu_seconds_total", "CPU seconds, by process.", ("process",)
         )
-        cpu.values["agent",] = time.process_time()
+        cpu.series(("agent",))[0] = time.process_time()
         self.totals.update(self.number, snapshot(self.metrics))
         # A worker that ended may have said more than we have read: its line is
         # closed only behind its last words.

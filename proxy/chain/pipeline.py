@@ -93,9 +93,9 @@ class Tallies:
             "tulle_filter_errors_total", "Errors a filter answered with.", labels
         )
         for key, tally in self._tallies.items():
-            calls.values[key] = tally.calls
-            seconds.values[key] = tally.seconds
-            errors.values[key] = tally.errors
+            calls.series(key)[0] = tally.calls
+            seconds.series(key)[0] = tally.seconds
+            errors.series(key)[0] = tally.errors
 
 
 @attrs.define(eq=False)

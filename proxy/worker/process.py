@@ -121,7 +121,7 @@ class WorkerProcess:
         cpu = self.metrics.counter(
             "process_cpu_seconds_total", "CPU seconds, by process.", ("process",)
         )
-        cpu.values["worker",] = time.process_time()
+        cpu.series(("worker",))[0] = time.process_time()
 
     def _reply(self, what: str) -> object:
         match what:

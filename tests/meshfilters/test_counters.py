@@ -30,6 +30,16 @@ def test_a_counter_may_have_no_labels_of_its_own() -> None:
     assert counted.values == {(): 2}
 
 
+def test_a_series_may_be_kept_and_added_to() -> None:
+    counted, observed = counter(), histogram()
+    counted.add(("a",))
+
+    counted.series(("a",))[0] += 1
+    assert counted.values == {("a",): 2}
+    observed.series(("b",))[1] += 1
+    assert observed.values == {("b",): [0, 1, 0, 0, 0.0]}
+
+
 def test_series_beyond_the_cap_become_one() -> None:
     counted = counter()
     for number in range(SERIES_CAP):
