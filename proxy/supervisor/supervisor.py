@@ -138,6 +138,8 @@ class Supervisor:
         """Supervise until everything has ended."""
         _freeze()
         try:
+            # The children start in this turn: there is nobody yet to wait for.
+            self._turn()
             while self._exit_code is None or self.fleet.children:
                 self._wait()
                 self._turn()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from proxy.config import ConfigErrors
-from proxy.supervisor.supervisor import run
+from proxy.supervisor.children import Child
+from proxy.supervisor.supervisor import Supervisor, run
 
 TEXT = """
 listeners: {{web: {{address: "{address}", to: app}}}}
@@ -49,3 +52,32 @@ def test_an_address_in_use_is_3_and_one_sentence(
 
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.endswith(f"cannot listen on {address}: the address is in use")
+
+
+class Enough(Exception):
+    """Ends the loop, which has no other end without children."""
+
+
+def test_children_are_started_before_anything_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = []
+
+    def start(child: Child) -> None:
+        steps.append(child.name)
+
+    def wait(self: Supervisor) -> None:
+        steps.append("wait")
+        raise Enough
+
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(Supervisor, "_wait", wait)
+    supervisor = Supervisor.start(TEXT.format(address="127.0.0.1:0"), None)
+    supervisor.fleet.start = start
+
+    with pytest.raises(Enough):
+        supervisor.run()
+
+    for each in supervisor.totals:
+        os.close(each)
+    assert steps == ["worker-0", "agent", "wait"]
