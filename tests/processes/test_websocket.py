@@ -7,13 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import attrs
 import pytest
 from hyperframe.frame import DataFrame, SettingsFrame
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect as open_websocket
 
@@ -22,6 +23,7 @@ from tests.processes.pair import WAYS, Pair, paired
 from tests.processes.talk import echoing
 from tests.processes.waiting import PATIENCE
 from tests.wire.frames import Answer, Fields, Frames
+from tests.wire.running import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +38,16 @@ ASKING: Fields = (
 """A WebSocket's extended CONNECT (RFC 8441, 5); to the echo every path is the same."""
 SLOW = ("9.*", "12.*", "13.*")
 """Kinds of cases that take minutes: large messages, and compressed ones."""
-KOSOKU = "from kosoku._cli import main; main()"
+LEFT_OUT = [word for case in SLOW for word in ("-x", case)]
+KOSOKU = [sys.executable, "-c", "from kosoku._cli import main; main()", *LEFT_OUT]
 """Its command, of this Python's."""
+AT_ONCE = 4
+"""Cases; some of them wait for seconds."""
+
+
+CASES = 247
+"""Of kosoku's, those that are left."""
+Verdicts = dict[str, str]
 
 
 @attrs.frozen
@@ -46,6 +56,8 @@ class Place:
 
     pair: Pair
     echo: int
+    kosoku: int
+    """Where kosoku listens, when it is the server."""
 
     def url(self, way: str, app: str = "echo") -> str:
         return f"ws://127.0.0.1:{self.pair.port(app, way)}/status/403"
@@ -59,9 +71,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as stack:
         origin = stack.enter_context(Origin())
         echo = stack.enter_context(echoing())
-        apps = {"echo": echo, "origin": origin.port}
+        (kosoku,) = free_ports(1)
+        apps = {"echo": echo, "origin": origin.port, "kosoku": kosoku}
         pair = stack.enter_context(paired(tmp_path_factory.mktemp("ws"), apps))
-        yield Place(pair, echo)
+        yield Place(pair, echo, kosoku)
 
 
 @pytest.fixture(params=WAYS)
@@ -147,33 +160,93 @@ def test_a_refusal_is_plain_http_over_http2_too(place: Place, way: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def unproxied(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What kosoku says of the server by itself."""
+def of_server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+    """What kosoku, as a client, says of the server by itself."""
+    needs_kosoku()
+    return verdicts_on_server(place.echo, tmp_path_factory.mktemp("kosoku"))
+
+
+@pytest.fixture(scope="module")
+def of_client(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+    """What kosoku, as a server, says of the client by itself."""
+    needs_kosoku()
+    folder = tmp_path_factory.mktemp("kosoku")
+    return verdicts_on_client(place.kosoku, place.kosoku, folder)
+
+
+def needs_kosoku() -> None:
     if importlib.util.find_spec("kosoku") is None:
         pytest.skip("needs kosoku")
-    return verdicts(place.echo, tmp_path_factory.mktemp("kosoku"))
 
 
-def test_kosoku_sees_no_proxy(
-    place: Place, way: str, unproxied: dict[str, str], tmp_path: Path
+def test_kosoku_sees_no_proxy_before_a_server(
+    place: Place, way: str, of_server: Verdicts, tmp_path: Path
 ) -> None:
-    proxied = verdicts(place.pair.port("echo", way), tmp_path)
+    proxied = verdicts_on_server(place.pair.port("echo", way), tmp_path)
 
-    assert len(unproxied) > 200
-    assert proxied == unproxied
+    assert len(of_server) == CASES
+    assert proxied == of_server
 
 
-def verdicts(port: int, folder: Path) -> dict[str, str]:
+def test_kosoku_sees_no_proxy_behind_a_client(
+    place: Place, way: str, of_client: Verdicts, tmp_path: Path
+) -> None:
+    port = place.pair.port("kosoku", way)
+
+    proxied = verdicts_on_client(place.kosoku, port, tmp_path)
+
+    assert len(of_client) == CASES
+    assert proxied == of_client
+
+
+def verdicts_on_server(port: int, folder: Path) -> Verdicts:
+    """Have kosoku send each of its cases to a server."""
+    address = f"ws://127.0.0.1:{port}"
+    options = ["-p", str(AT_ONCE), "-o", str(folder)]
+    # It fails when one case does, and some do without a proxy.
+    subprocess.run(
+        [*KOSOKU, *options, address], capture_output=True, timeout=60, check=False
+    )
+    return reported(folder)
+
+
+def verdicts_on_client(listens: int, port: int, folder: Path) -> Verdicts:
+    """Have kosoku serve each of its cases to a client that connects to ``port``."""
+    address = f"127.0.0.1:{listens}"
+    command = [*KOSOKU, "-m", "fuzzingserver", "-o", str(folder), address]
+    url = f"ws://127.0.0.1:{port}"
+
+    def echo(number: int) -> None:
+        case = f"{url}/runCase?case={number}&agent=tulle"
+        with (
+            suppress(ConnectionClosed),  # most cases are about that
+            open_websocket(case, compression=None, max_size=None) as websocket,
+        ):
+            for message in websocket:
+                websocket.send(message)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+        assert server.stderr is not None
+        try:
+            assert b"listening" in server.stderr.readline()
+            with open_websocket(f"{url}/getCaseCount") as websocket:
+                numbers = range(1, int(websocket.recv(PATIENCE)) + 1)
+            with ThreadPoolExecutor(AT_ONCE) as together:
+                list(together.map(echo, numbers))
+            with open_websocket(f"{url}/updateReports?agent=tulle"):
+                pass
+            server.wait(PATIENCE)
+        finally:
+            server.kill()
+    return reported(folder)
+
+
+def reported(folder: Path) -> Verdicts:
     """Of each of kosoku's cases: what became of it, and of its closing.
 
-    Whether an answer still comes before the server fails the connection is a race that
-    the server alone does not decide either: kosoku calls that one not strict.
+    Whether an answer still comes before a connection fails is a race that the peer alone
+    does not decide either: kosoku calls that one not strict.
     """
-    left_out = [word for case in SLOW for word in ("-x", case)]
-    address = f"ws://127.0.0.1:{port}"
-    command = [sys.executable, "-c", KOSOKU, *left_out, "-p", "4", "-o", str(folder)]
-    # It fails when one case does, and some do without a proxy.
-    subprocess.run([*command, address], capture_output=True, timeout=60, check=False)
     report = json.loads((folder / "index.json").read_text())
     (cases,) = report.values()
     return {
