@@ -214,9 +214,14 @@ class Exchange:
             limits.head = head
         if attempt < limits.attempt:
             limits.attempt = attempt
-        if request < limits.request or idle < limits.idle:
-            limits.request = min(request, limits.request)
-            limits.idle = min(idle, limits.idle)
+        is_sooner = False
+        if request < limits.request:
+            limits.request = request
+            is_sooner = True
+        if idle < limits.idle:
+            limits.idle = idle
+            is_sooner = True
+        if is_sooner:
             self._runtime.rearm(self)
 
     def cancel(self, reason: MeshError) -> None:

@@ -55,7 +55,7 @@ class Identity:
             request: Request, inner: Service[Request, Response], /
         ) -> Response:
             headers, connection = request.headers, request.exchange.connection
-            fields = headers.raw
+            fields = list(headers.raw)
             if unwanted.has_any(headers.index):
                 env.decide("stripped")
                 fields = [field for field in fields if field[0] not in unwanted]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from meshfilters.exchange import Exchange, Outcome
@@ -32,19 +32,21 @@ class Headers:
     __slots__ = ("_index", "_parsed", "_raw", "wire")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self._raw = list(fields)
+        # Shared by copies, and by heads of a connection that are alike: an edit makes
+        # another list, and never changes this one.
+        self._raw: Sequence[tuple[bytes, bytes]] = list(fields)
         # Lower-case name -> last value; dropped by every edit, made when asked for.
-        self._index: dict[bytes, bytes] | None = None
-        # The fields as a codec has checked them: an edit makes another list.
-        self._parsed: list[tuple[bytes, bytes]] | None = None
+        self._index: Mapping[bytes, bytes] | None = None
+        # The fields as a codec has checked them.
+        self._parsed: Sequence[tuple[bytes, bytes]] | None = None
         self.wire: bytes | None = None
         """For codecs: the fields as they are written, good while nothing is edited."""
 
     @classmethod
     def parsed(
         cls,
-        fields: list[tuple[bytes, bytes]],
-        index: dict[bytes, bytes],
+        fields: Sequence[tuple[bytes, bytes]],
+        index: Mapping[bytes, bytes],
         wire: bytes | None = None,
     ) -> Headers:
         """For codecs: fields whose every byte has been checked, with their index."""
@@ -60,12 +62,12 @@ class Headers:
         return self._raw is not self._parsed
 
     @property
-    def raw(self) -> list[tuple[bytes, bytes]]:
+    def raw(self) -> Sequence[tuple[bytes, bytes]]:
         """The fields themselves. To be read, not edited."""
         return self._raw
 
     @property
-    def index(self) -> dict[bytes, bytes]:
+    def index(self) -> Mapping[bytes, bytes]:
         """Lower-case names, each with its last value. To be read, not edited."""
         if self._index is None:
             self._index = {name.lower(): value for name, value in self._raw}
@@ -131,12 +133,12 @@ class Headers:
         return len(self._raw)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headers) and self._raw == other._raw
+        return isinstance(other, Headers) and [*self._raw] == [*other._raw]
 
     __hash__ = None  # type: ignore[assignment]  # mutable: must not be a key
 
     def __repr__(self) -> str:
-        return f"Headers({self._raw!r})"
+        return f"Headers({[*self._raw]!r})"
 
 
 class Body(Protocol):
@@ -171,16 +173,27 @@ class Buffered:
     One with trailers tells no length: beside a length, HTTP/1.1 has no place for them.
     """
 
-    __slots__ = ("_left", "data", "trailers")
+    __slots__ = ("_left", "_trailers", "data")
 
     def __init__(self, data: bytes, trailers: Headers | None = None) -> None:
         self.data = data
-        self.trailers = trailers if trailers is not None else Headers()
+        self._trailers = trailers
         self._left = data
 
     @property
+    def trailers(self) -> Headers:
+        if self._trailers is None:
+            self._trailers = Headers()
+        return self._trailers
+
+    @property
+    def has_trailers(self) -> bool:
+        """Whether anything follows the data."""
+        return bool(self._trailers)
+
+    @property
     def length(self) -> int | None:
-        return None if self.trailers else len(self.data)
+        return None if self._trailers else len(self.data)
 
     @property
     def is_whole(self) -> bool:

@@ -7,6 +7,7 @@ written is written in every form that came, so that whoever reads one is served.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import attrs
 
@@ -47,7 +48,7 @@ class Context:
     state: str = ""
 
 
-def carries_context(index: dict[bytes, bytes]) -> bool:
+def carries_context(index: Mapping[bytes, bytes]) -> bool:
     """Whether lower-case header names hint at a trace at all."""
     return (
         b"traceparent" in index

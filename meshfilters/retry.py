@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 import attrs
 import trio
 from attrs.validators import deep_iterable, ge, gt, le, matches_re, optional
@@ -62,6 +64,8 @@ class _Retrying:
     def __init__(self, settings: Retry, env: Env) -> None:
         self.budget = Budget(settings.budget, env.clock, env.workers)
         self._settings = settings
+        self._statuses = settings.statuses
+        self._attempt_timeout = settings.attempt_timeout
         self._env = env
         self._methods = frozenset(method.encode() for method in settings.methods)
         self._codes = frozenset(CODES[name] for name in settings.grpc)
@@ -75,18 +79,23 @@ class _Retrying:
             "budget_refusals_total", "dst", help="Retries that the budget refused."
         )
 
-    async def __call__(
+    def __call__(
         self, request: Request, inner: Service[Request, Response], /
-    ) -> Response:
+    ) -> Coroutine[object, object, Response]:
         self.budget.deposit()
-        if self._settings.attempt_timeout is not None:
-            request.exchange.lower(attempt=self._settings.attempt_timeout)
+        if self._attempt_timeout is not None:
+            request.exchange.lower(attempt=self._attempt_timeout)
         # What filters inside do to the first try's request is not done to the next.
         original = request.with_(headers=request.headers.copy())
         body = request.body
         if type(body) is Buffered and body.is_whole:
-            return await self._try(request, original, inner, None)
-        replay = Replay(body, self._settings.keep)
+            return self._try(request, original, inner, None)
+        return self._try_replayed(request, original, inner)
+
+    async def _try_replayed(
+        self, request: Request, original: Request, inner: Service[Request, Response]
+    ) -> Response:
+        replay = Replay(request.body, self._settings.keep)
         try:
             first = request.with_(body=replay.start())
             return await self._try(first, original, inner, replay)
@@ -100,7 +109,7 @@ class _Retrying:
         inner: Service[Request, Response],
         replay: Replay | None,
     ) -> Response:
-        statuses, codes = self._settings.statuses, self._codes
+        statuses, codes = self._statuses, self._codes
         retries = 0
         while True:
             try:

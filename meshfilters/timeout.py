@@ -42,7 +42,10 @@ class Timeout:
             raise ValueError("set at least one of request, head and idle")
 
     def build(self, env: Env) -> RequestFilter:
-        limits, keeps_deadlines, clock = self._limits(), self.grpc, env.clock
+        wanted, keeps_deadlines, clock = self._limits(), self.grpc, env.clock
+        request_limit, head_limit, idle_limit = (
+            wanted.get(name, math.inf) for name in ("request", "head", "idle")
+        )
 
         def count(outcome: Outcome) -> None:
             if isinstance(outcome.error, DeadlineExceeded):
@@ -52,7 +55,7 @@ class Timeout:
             request: Request, inner: Service[Request, Response], /
         ) -> Response:
             exchange = request.exchange
-            exchange.lower(**limits)
+            exchange.lower(request=request_limit, head=head_limit, idle=idle_limit)
             exchange.on_end(count)
             if keeps_deadlines and is_grpc(request):
                 _keep_deadline(request, clock)

@@ -89,19 +89,20 @@ class ResponseWriter:
             )
             self.status = response.status
             self.head_at = self._clock()
-            if type(body) is Buffered and body.is_whole and not body.trailers:
+            if type(body) is Buffered and body.is_whole and not body.has_trailers:
                 await self._write(written + body.data)
                 self.sent = len(body.data)
+                self.trailers = response.headers
             else:
                 await self._write(written)
                 await self._stream(body, length, length is None and not head.is_http10)
+                self.trailers = body.trailers or response.headers
         except h1.UnwritableHead as error:
             await body.aclose()
             raise FilterFailed(str(error)) from error
         except BaseException:
             await body.aclose()
             raise
-        self.trailers = body.trailers or response.headers
         return not ends_by_closing
 
     async def _stream(self, body: Body, length: int | None, is_chunked: bool) -> None:

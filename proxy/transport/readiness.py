@@ -13,16 +13,35 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import TypeVar
 
 import outcome
 import trio
 import trio.abc
 
+T = TypeVar("T")
+
 _WATCHED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+
+class Woken(outcome.Outcome[None]):
+    """What a task that waited is woken with. It has no value: one serves them all."""
+
+    def unwrap(self) -> None:
+        """Called by trio in the task, as often as tasks are woken."""
+
+    def send(self, gen: Generator[T, None, object]) -> T:
+        return gen.send(None)
+
+    async def asend(self, agen: AsyncGenerator[T, None]) -> T:
+        return await agen.asend(None)
+
+
+WOKEN = Woken()
 
 
 class Readiness(trio.abc.Instrument):
@@ -133,12 +152,12 @@ class Watch:
             task = self.reader
             if task is not None:
                 self.reader = None
-                trio.lowlevel.reschedule(task)
+                trio.lowlevel.reschedule(task, WOKEN)
         if events & _WRITE:
             task = self.writer
             if task is not None:
                 self.writer = None
-                trio.lowlevel.reschedule(task)
+                trio.lowlevel.reschedule(task, WOKEN)
             if self.on_writable is not None:
                 call, self.on_writable = self.on_writable, None
                 call()

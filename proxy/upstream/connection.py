@@ -58,7 +58,10 @@ class UpstreamConnection:
         side_tasks: SideTasks,
         release: Callable[[UpstreamConnection, bool], None],
     ) -> None:
+        tls = stream.tls
         self.stream = stream
+        self.identity = tls.peer.identity if tls is not None and tls.peer else None
+        """The name the endpoint proved."""
         self.idle_since = 0.0
         self.reader = h1.Reader()
         self._deadlines = deadlines
@@ -79,12 +82,6 @@ class UpstreamConnection:
         self._sent_at = math.inf
         self._pump: SideTask | None = None
         self._error: MeshError | None = None
-
-    @property
-    def identity(self) -> str | None:
-        """The name the endpoint proved."""
-        tls = self.stream.tls
-        return tls.peer.identity if tls is not None and tls.peer is not None else None
 
     @property
     def is_usable(self) -> bool:
@@ -129,11 +126,12 @@ class UpstreamConnection:
 
     async def _send_request(self, request: Request, attempt: Attempt) -> None:
         body, headers = request.body, attempt.headers
-        if b"host" not in headers.index:
+        index = headers.index
+        if b"host" not in index:
             # HTTP/1.0 may lack one; HTTP/1.1 must not (RFC 9112, 3.2). As nginx names it.
             headers = headers.copy()
             headers.add(b"Host", host_of(attempt.endpoint))
-        if b"te" in headers.index:  # of HTTP/2, where it is end to end
+        if b"te" in index:  # of HTTP/2, where it is end to end
             headers = headers.copy()
             headers.remove(b"te")
         try:
@@ -147,7 +145,7 @@ class UpstreamConnection:
             type(body) is Buffered
             and len(body.data) <= AT_ONCE
             and body.is_whole
-            and not body.trailers
+            and not body.has_trailers
         ):
             data, is_whole = head + body.data, True
         self._is_atomic = is_whole and len(data) <= ATOMIC
@@ -162,7 +160,7 @@ class UpstreamConnection:
             self._watch_time()
         else:
             self._watch_time()
-            if b"expect" in attempt.headers.index and await self._is_declined():
+            if b"expect" in index and await self._is_declined():
                 return
             self._pump = self._side_tasks.start(
                 request.exchange, lambda: self._send_body(body)
@@ -278,9 +276,13 @@ class UpstreamConnection:
         if decoder is None:
             self.finish(head.keeps_alive)
             return Response(head.status, head.headers)
-        body = ResponseBody(self, decoder, head.keeps_alive)
-        whole = body.whole()
-        return Response(head.status, head.headers, whole or body)
+        length = decoder.length
+        if length is None or len(self.reader) < length:
+            body = ResponseBody(self, decoder, head.keeps_alive)
+            return Response(head.status, head.headers, body)
+        data = decoder.decode(self.reader)
+        self.finish(head.keeps_alive)
+        return Response(head.status, head.headers, Buffered(data))
 
     def _tunnel(self, head: h1.ResponseHead) -> Response:
         self._timer.close()
@@ -323,6 +325,8 @@ class UpstreamConnection:
         if exchange is None or attempt is None or attempt.head is not None:
             return
         limits = exchange.limits
+        if limits.attempt == math.inf == limits.head:
+            return
         deadline = min(attempt.started + limits.attempt, self._sent_at + limits.head)
         if deadline != math.inf:
             self._timer.set(deadline)

@@ -174,7 +174,12 @@ class TestBuffered:
 
         assert Buffered(b"", trailers).trailers is trailers
         assert Buffered(b"abc", trailers).length is None
-        assert Buffered(b"").trailers == Headers()
+        assert Buffered(b"", trailers).has_trailers
+        plain = Buffered(b"")
+        assert plain.trailers == Headers()
+        assert not plain.has_trailers
+        plain.trailers.add(b"x", b"y")
+        assert plain.has_trailers
 
     async def test_the_empty_body_has_no_state_to_lose(self) -> None:
         await EMPTY.aclose()

@@ -8,10 +8,12 @@ the second time in a row, so that one which never repeats costs a comparison.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 import attrs
 
 from meshfilters.message import Headers
-from proxy.codec.h1.fields import Fields, Index
 from proxy.codec.h1.wire import HeadLimits
 
 LARGEST = 1024
@@ -23,8 +25,9 @@ class Seen:
     """One head: its bytes, and what became of them."""
 
     block: bytes
-    fields: Fields
-    index: Index
+    fields: tuple[tuple[bytes, bytes], ...]
+    index: Mapping[bytes, bytes]
+    """As a proxy: heads that are alike share it, and none may change it."""
     wire: bytes
     """The fields as they are written while nobody edits them."""
     limits: HeadLimits
@@ -42,14 +45,14 @@ class Seen:
         cls, block: bytes, headers: Headers, limits: HeadLimits, host: bytes = b""
     ) -> Seen:
         """A head that has just been read, before anybody may have edited it."""
-        fields = headers.raw.copy()
-        return cls(block, fields, headers.index.copy(), wire_of(fields), limits, host)
+        fields, index = tuple(headers.raw), MappingProxyType({**headers.index})
+        return cls(block, fields, index, wire_of(fields), limits, host)
 
     def headers(self) -> Headers:
         """The fields, as if they had just been read."""
-        return Headers.parsed(self.fields.copy(), self.index.copy(), self.wire)
+        return Headers.parsed(self.fields, self.index, self.wire)
 
 
-def wire_of(fields: Fields) -> bytes:
+def wire_of(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Fields as they are written: in their order and spelling, a blank behind the colon."""
     return b"\r\n".join(map(b": ".join, fields)) + b"\r\n" if fields else b""

@@ -7,6 +7,9 @@ it anew costs. See ``proxy/codec/h1/seen.py``, which does so for HTTP/1.1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from meshfilters.message import Headers
 from proxy.codec.h1.wire import HeadLimits
 from proxy.codec.h2.codec import Fields
@@ -29,8 +32,8 @@ class Requests:
     __slots__ = ("_fields", "_head", "_index", "_is_end", "_limits", "_raw")
 
     _head: RequestHead
-    _raw: list[tuple[bytes, bytes]]
-    _index: dict[bytes, bytes]
+    _raw: tuple[tuple[bytes, bytes], ...]
+    _index: Mapping[bytes, bytes]
 
     def __init__(self) -> None:
         self._fields: Fields = ()
@@ -44,7 +47,7 @@ class Requests:
             return RequestHead(
                 seen.method,
                 seen.target,
-                Headers.parsed(self._raw.copy(), self._index.copy()),
+                Headers.parsed(self._raw, self._index),
                 seen.host,
                 seen.length,
                 seen.scheme,
@@ -54,8 +57,7 @@ class Requests:
         head = read_request(fields, is_end, limits)
         if len(fields) <= LARGEST:
             self._fields, self._is_end, self._limits = fields, is_end, limits
-            raw, index = head.headers.raw.copy(), head.headers.index.copy()
-            self._raw, self._index = raw, index
+            self._raw, self._index = _fixed(head.headers)
             # Not the head itself: whoever gets it may change it.
             self._head = RequestHead(
                 head.method,
@@ -75,8 +77,8 @@ class Responses:
 
     __slots__ = ("_fields", "_index", "_is_end", "_length", "_raw", "_status")
 
-    _raw: list[tuple[bytes, bytes]]
-    _index: dict[bytes, bytes]
+    _raw: tuple[tuple[bytes, bytes], ...]
+    _index: Mapping[bytes, bytes]
     _status: int
     _length: int | None
 
@@ -90,12 +92,18 @@ class Responses:
         """The head of a response to ``method``. Raises HeadError."""
         is_plain = method != b"HEAD"
         if is_plain and is_end == self._is_end and fields == self._fields:
-            headers = Headers.parsed(self._raw.copy(), self._index.copy())
+            headers = Headers.parsed(self._raw, self._index)
             return ResponseHead(self._status, headers, self._length)
         head = read_response(fields, is_end, method, limits)
         if is_plain and len(fields) <= LARGEST:
             self._fields, self._is_end = fields, is_end
-            self._raw = head.headers.raw.copy()
-            self._index = head.headers.index.copy()
+            self._raw, self._index = _fixed(head.headers)
             self._status, self._length = head.status, head.length
         return head
+
+
+def _fixed(
+    headers: Headers,
+) -> tuple[tuple[tuple[bytes, bytes], ...], Mapping[bytes, bytes]]:
+    """The fields for heads that are alike to share: none may change them."""
+    return tuple(headers.raw), MappingProxyType({**headers.index})

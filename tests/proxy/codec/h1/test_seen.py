@@ -72,9 +72,19 @@ def test_what_is_done_to_one_is_not_done_to_the_next() -> None:
         head = request(reader)
         head.headers.set(b"X-A", b"2")
         head.headers.remove(b"host")
-        head.headers.raw.clear()
-        head.headers.index.clear()
+    assert facts(request(reader)) == facts(request(Reader()))
 
+
+def test_what_many_heads_share_none_can_change() -> None:
+    reader = Reader()
+    head, _, third = (request(reader) for _ in range(3))
+    head.headers.raw.clear()  # type: ignore[attr-defined]  # one that was read anew
+    head.headers.index.clear()  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError):
+        third.headers.raw.clear()  # type: ignore[attr-defined]
+    with pytest.raises(TypeError):
+        third.headers.index[b"x"] = b"y"  # type: ignore[index]
     assert facts(request(reader)) == facts(request(Reader()))
 
 
