@@ -28,6 +28,10 @@ _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
+FEW = 2
+"""Sockets ready in one turn that are no crowd yet."""
+
+
 class Woken(outcome.Outcome[None]):
     """What a task that waited is woken with. It has no value: one serves them all."""
 
@@ -51,6 +55,8 @@ class Readiness(trio.abc.Instrument):
         self._epoll = select.epoll()
         self._watches: dict[int, Watch] = {}
         self._soon: list[Callable[[], None]] = []
+        self.is_crowded = False
+        """Whether many sockets were found ready in this turn of the loop."""
         # Edge-triggered: it is written and never has to be read.
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._eventfd, select.EPOLLIN | select.EPOLLET)
@@ -97,8 +103,9 @@ class Readiness(trio.abc.Instrument):
 
         Were they woken by a task, they would run in the next, for 10 µs more.
         """
-        watches = self._watches
-        for descriptor, events in self._epoll.poll(0):
+        watches, ready = self._watches, self._epoll.poll(0)
+        self.is_crowded = len(ready) > FEW
+        for descriptor, events in ready:
             watch = watches.get(descriptor)
             if watch is not None:
                 watch.notice(events)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 import trio
 import trio.testing
 
-from proxy.transport.readiness import Readiness
+from proxy.transport.readiness import FEW, Readiness
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -286,3 +286,25 @@ async def test_a_closed_watch_tells_of_no_room(
     await trio.testing.wait_all_tasks_blocked()
 
     assert told == []
+
+
+async def test_a_turn_with_many_ready_sockets_is_crowded(
+    readiness: Readiness,
+) -> None:
+    with ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(FEW + 1)]
+        for pair in pairs:
+            for each in pair:
+                stack.enter_context(each)
+            readiness.watch(pair[0].fileno())
+        await trio.testing.wait_all_tasks_blocked()
+        assert not readiness.is_crowded
+
+        crowds = []
+        for count in (FEW, FEW + 1):
+            for _, far in pairs[:count]:
+                far.send(b"x")
+            readiness.after_io_wait(0)
+            crowds.append(readiness.is_crowded)
+
+    assert crowds == [False, True]

@@ -432,6 +432,7 @@ async def test_what_is_sent_later_leaves_together_when_the_turn_ends(
     pairs: Pairs,
 ) -> None:
     near, far = await pairs()
+    near.readiness.is_crowded = True
 
     await near.send_later(b"one ")
     await near.send_later(b"two ")
@@ -440,14 +441,25 @@ async def test_what_is_sent_later_leaves_together_when_the_turn_ends(
 
     assert not before
     assert await far.receive_soon() == b"one two "
+    near.readiness.is_crowded = True
     await near.send_later(b"three ")
     await trio.testing.wait_all_tasks_blocked()
     assert await far.receive_soon() == b"three "
 
 
+async def test_with_few_sockets_ready_it_leaves_at_once(pairs: Pairs) -> None:
+    near, far = await pairs()
+
+    await near.send_later(b"one")
+
+    assert await far.receive_soon() == b"one"
+    assert not near.is_unsent
+
+
 @pytest.mark.parametrize("call", ["send_soon", "send_all", "send_nowait", "send_eof"])
 async def test_nothing_overtakes_what_is_sent_later(pairs: Pairs, call: str) -> None:
     near, far = await pairs()
+    near.readiness.is_crowded = True
 
     await near.send_later(b"first ")
     if call == "send_eof":
@@ -463,6 +475,7 @@ async def test_nothing_overtakes_what_is_sent_later(pairs: Pairs, call: str) -> 
 
 async def test_much_is_not_held_back(pairs: Pairs) -> None:
     near, far = await pairs()
+    near.readiness.is_crowded = True
 
     await near.send_later(b"a" * MOST_HELD)
     await near.send_later(b"b")
@@ -510,6 +523,7 @@ async def test_what_is_held_goes_by_itself_when_there_is_room(pairs: Pairs) -> N
 async def test_that_it_cannot_be_sent_shows_later(pairs: Pairs) -> None:
     near, far = await pairs()
     far.close()
+    near.readiness.is_crowded = True
 
     await near.send_later(b"x")
     assert near.is_unsent
@@ -528,6 +542,7 @@ async def test_only_a_plain_close_forgets_what_is_held(
     pairs: Pairs, end: str, received: bytes
 ) -> None:
     near, far = await pairs()
+    near.readiness.is_crowded = True
     await near.send_later(b"last")
 
     if end == "aclose":
