@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
 from random import Random
 
 import attrs
@@ -33,6 +32,9 @@ def retry_after(headers: Headers, now: float) -> float:
     value = (headers.get(b"retry-after") or b"").strip()
     if value.isdigit():
         return float(value)
+    # Dates are rare, and no worker has email without one: half a megabyte.
+    from email.utils import parsedate_to_datetime
+
     try:
         date = parsedate_to_datetime(value.decode("latin-1"))
         return max(0.0, date.timestamp() - now)

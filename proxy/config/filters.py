@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import get_args
 
 import attrs
 
+from proxy.config.entries import Entry, declared
 from proxy.config.model import Level
 from proxy.config.problems import nearest
 
@@ -45,13 +45,12 @@ class Installed:
 
     word: str
     level: Level
-    entry: EntryPoint
+    entry: Entry
 
     @property
     def distribution(self) -> str:
         """Name and version of what brought it."""
-        found = self.entry.dist
-        return f"{found.name} {found.version}" if found else "no distribution"
+        return self.entry.distribution
 
     def load(self) -> type:
         """Import it. Raises BrokenFilter."""
@@ -74,11 +73,11 @@ class Registry:
     @cached_property
     def installed(self) -> Mapping[Level, Mapping[str, tuple[Installed, ...]]]:
         """Filters by level and word; a word that several claim has several."""
-        declared = _declared(tuple(_import_path()))
+        entries = _declared(tuple(_import_path()))
         found: dict[Level, dict[str, tuple[Installed, ...]]] = {}
         for level in LEVELS:
             words = found.setdefault(level, {})
-            for entry in declared[level]:
+            for entry in entries[GROUPS[level]]:
                 others = words.get(entry.name, ())
                 # An editable install may be seen twice; that is no clash.
                 if all(each.entry.value != entry.value for each in others):
@@ -124,10 +123,10 @@ def _import_path() -> Iterator[tuple[str, int]]:
 @lru_cache(maxsize=1)
 def _declared(
     import_path: tuple[tuple[str, int], ...],
-) -> Mapping[Level, list[EntryPoint]]:
+) -> Mapping[str, list[Entry]]:
     # Reading every distribution's entry points takes 5 ms for a hundred of them, which
     # a worker has not got at each reload; installing one touches its folder.
-    return {level: sorted(entry_points(group=GROUPS[level])) for level in LEVELS}
+    return declared(GROUPS.values())
 
 
 def _local(level: Level, word: str, beside: Path) -> Installed:
@@ -138,4 +137,4 @@ def _local(level: Level, word: str, beside: Path) -> Installed:
     if folder not in sys.path:
         sys.path.append(folder)
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word.partition(":")[2]).lower()
-    return Installed(name, level, EntryPoint(name, word, GROUPS[level]))
+    return Installed(name, level, Entry(name, word))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -21,6 +20,9 @@ def dotted(path: Path) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean …?", or nothing where no known word is near."""
+    # Nobody needs it who makes no mistake.
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

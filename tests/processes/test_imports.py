@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ("OpenSSL", "cryptography", "opentelemetry", "rich", "requests", "asyncio")
+HEAVY = (
+    *("OpenSSL", "cryptography", "opentelemetry", "rich", "requests", "asyncio"),
+    *("ngh2", "h2", "hyperframe", "email", "importlib.metadata", "difflib"),
+)
 
 COMMAND = """
 import importlib, sys
@@ -32,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "module", ["proxy.worker.worker", "proxy.supervisor.fleet", "proxy.config.loader"]
+    "module", ["proxy.supervisor.supervisor", "proxy.config.loader", "tulle.proxy"]
 )
 def test_what_every_worker_is_forked_from_brings_nothing_heavy(module: str) -> None:
     assert loaded_by(module) == []
