@@ -31,8 +31,6 @@ services:
 """
 CASES: list[Case] = [*connections.CASES, *exchanges.CASES]
 LIBRARIES = ["ngh2", "h2"]
-KNOWN = {"shorter-by-trailers"}
-"""What h2 lets through: it looks at a body's length only where DATA ends it."""
 CLIENTS = ["http1", "http2"]
 TRIES = 5
 """Connections that one request and the next may cost."""
@@ -107,12 +105,8 @@ def ask(case: Case, place: Place, speaks: str, conversation: list[Conversation])
 @pytest.mark.parametrize("speaks", CLIENTS)
 @pytest.mark.parametrize("case", CASES, ids=lambda each: each.name)
 def test_a_mistake_is_a_bad_gateway_and_no_more(
-    request: pytest.FixtureRequest, place: Place, case: Case, speaks: str
+    place: Place, case: Case, speaks: str
 ) -> None:
-    if place.library == "h2" and case.name in KNOWN:
-        request.applymarker(
-            pytest.mark.xfail(reason="a length that h2 does not look at", strict=True)
-        )
     backend = place.backend
     backend.drop()
     backend.mistake = case.mistake

@@ -28,11 +28,11 @@ from h2.events import (
     TrailersReceived,
     WindowUpdated,
 )
-from h2.exceptions import H2Error, ProtocolError
+from h2.exceptions import H2Error, InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes
 from h2.settings import Settings as Values
 from hyperframe.exceptions import HyperframeError
-from hyperframe.frame import Frame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from proxy.codec.h2.bodies import Bodies
 from proxy.codec.h2.codec import (
@@ -90,6 +90,18 @@ class _Connection(H2Connection):
         if frame.stream_id > newest:
             raise ProtocolError("RST_STREAM on an idle stream")
         return super()._receive_rst_stream_frame(frame)
+
+    def _receive_headers_frame(
+        self, frame: HeadersFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        # h2 forgets at the trailers how long the body was to be: this looks before.
+        stream = self.streams.get(frame.stream_id)
+        told: int | None = getattr(stream, "_expected_content_length", None)
+        came: int = getattr(stream, "_actual_content_length", 0)
+        taken = super()._receive_headers_frame(frame)
+        if told is not None and told != came:
+            raise InvalidBodyLengthError(told, came)
+        return taken
 
 
 @attrs.define(eq=False)

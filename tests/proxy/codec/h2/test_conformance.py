@@ -128,6 +128,14 @@ STREAM: dict[str, tuple[bytes, set[int]]] = {
         + frame(DATA, END, 1, b"x"),
         {PROTOCOL},
     ),
+    "another length than was told, by trailers": (
+        frame(
+            HEADERS, HEAD, 1, hpack.Encoder().encode([*GET, (b"content-length", b"5")])
+        )
+        + frame(DATA, 0, 1, b"x")
+        + frame(HEADERS, HEAD | END, 1, hpack.Encoder().encode([(b"x", b"y")])),
+        {PROTOCOL},
+    ),
 }
 """Frames, and the codes with which their stream is reset, or the connection ends."""
 
@@ -142,6 +150,11 @@ GOOD: dict[str, bytes] = {
     "a block in two frames": frame(HEADERS, END, 1, BLOCK[:2])
     + frame(MORE, HEAD, 1, BLOCK[2:]),
     "padded DATA": OPENED + frame(DATA, PADDED | END, 1, b"\x02xyz"),
+    "trailers behind a body of the length that was told": frame(
+        HEADERS, HEAD, 1, hpack.Encoder().encode([*GET, (b"content-length", b"1")])
+    )
+    + frame(DATA, 0, 1, b"x")
+    + frame(HEADERS, HEAD | END, 1, hpack.Encoder().encode([(b"x", b"y")])),
     "a table made smaller": frame(HEADERS, HEAD | END, 1, b"\x20" + BLOCK),
 }
 """What harms nothing."""
