@@ -102,6 +102,11 @@ def answered(stream: int = 1) -> Step:
     return lambda client: client.wait_for(stream)
 
 
+def acknowledged(client: Frames) -> None:
+    """Wait for the answer to a PING that came before."""
+    client.wait(lambda: is_acknowledged(client, PAYLOAD))
+
+
 def run(case: Case, client: Frames) -> list[str]:
     """Play ``case``; what is wrong with the outcome."""
     for step in case.steps:

@@ -7,6 +7,7 @@ from tests.wire.conformance.case import (
     Answered,
     Case,
     Ignored,
+    acknowledged,
     broken,
     case,
     failed,
@@ -76,6 +77,11 @@ HEADS: list[Case] = [
     case("6.2-headers-within", PROTOCOL, frame(HEADERS, END_STREAM, 1, ON), get(3)),
     case("6.2-of-all", PROTOCOL, get(0)),
     case("6.2-padding", PROTOCOL, frame(HEADERS, WHOLE | PADDED, 1, b"\xff" + ON)),
+    case(
+        "6.2-padding-by-one",
+        PROTOCOL,
+        frame(HEADERS, WHOLE | PADDED, 1, bytes((len(ON) + 1,)) + ON),
+    ),
     case("6.3-of-all", PROTOCOL, frame(PRIORITY, 0, 0, priority(1))),
     case(
         "6.3-length",
@@ -84,16 +90,26 @@ HEADS: list[Case] = [
         frame(PRIORITY, 0, 1, b"\x80\0\0\x01"),
         reaches="start",
     ),
+    case(
+        "6.3-length-half-closed",
+        failed(FRAME_SIZE_ERROR),
+        get(),
+        frame(PRIORITY, 0, 1, b"\x80\0\0\x01"),
+        reaches="whole",
+    ),
     case("6.4-of-all", PROTOCOL, reset(0)),
     case("6.4-idle", PROTOCOL, reset(1)),
     case(
         "6.4-length", SIZE, post(), frame(RST_STREAM, 0, 1, b"\0" * 3), reaches="start"
     ),
+    case(
+        "6.4-length-half-closed",
+        SIZE,
+        get(),
+        frame(RST_STREAM, 0, 1, b"\0" * 3),
+        reaches="whole",
+    ),
 ]
-
-
-def acknowledged(client: Frames) -> None:
-    client.wait(lambda: is_acknowledged(client, PAYLOAD))
 
 
 def no_answer_to_an_answer(client: Frames) -> None:
@@ -104,6 +120,7 @@ def no_answer_to_an_answer(client: Frames) -> None:
 
 CONTROL: list[Case] = [
     case("6.5-ack-of-something", SIZE, frame(SETTINGS, ACK, 0, b"\0" * 6)),
+    case("6.5-ack-of-a-byte", SIZE, frame(SETTINGS, ACK, 0, b"\0")),
     case("6.5-of-one", PROTOCOL, settings((3, 100), stream=1)),
     case("6.5-length", SIZE, frame(SETTINGS, 0, 0, b"\0" * 3)),
     case("6.5.2-push", PROTOCOL, settings((PUSH, 2))),
@@ -151,6 +168,27 @@ WINDOWS: list[Case] = [
     case("6.9-length", SIZE, frame(WINDOW_UPDATE, 0, 0, b"\0" * 3)),
     case(
         "6.9.1-kept", Ignored(), settings((WINDOW, 1)), get(), one_byte, reaches="whole"
+    ),
+    case(
+        "6.9.1-opened-half-closed",
+        Ignored(),
+        settings((WINDOW, 0)),
+        get(),
+        only_a_head,
+        window_update(1, 1),
+        one_byte,
+        reaches="whole",
+    ),
+    case(
+        "6.9.1-opened-behind-priority",
+        Ignored(),
+        settings((WINDOW, 0)),
+        get(),
+        only_a_head,
+        frame(PRIORITY, 0, 1, priority(0)),
+        window_update(1, 1),
+        one_byte,
+        reaches="whole",
     ),
     case("6.9.1-overflow", FLOW, window_update(0, LARGEST_WINDOW) * 2),
     case(
@@ -212,6 +250,7 @@ CONTINUATIONS: list[Case] = [
         frame(CONTINUATION, 0, 1, EXTRA),
         data(1),
     ),
+    case("6.10-data-at-once", PROTOCOL, frame(HEADERS, 0, 1, ON), data(1)),
     case(
         "6.10-of-all",
         PROTOCOL,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hyperframe.frame import Frame
+
 from tests.wire.conformance.case import (
     PAYLOAD,
     Answered,
@@ -17,10 +19,12 @@ from tests.wire.raw import (
     CONTINUATION,
     END_HEADERS,
     END_STREAM,
+    GOAWAY,
     HEADERS,
     PADDED,
     PRIORITISED,
     PRIORITY,
+    SETTINGS,
     WHOLE,
     block,
     data,
@@ -37,16 +41,27 @@ from tests.wire.raw import (
 OK = Answered()
 HEAD = block(((b":method", b"HEAD"), *GET[1:]))
 ON = block(GET)
+ALL = ((1, 4096), (2, 1), (3, 100), (4, 65_535), (5, 16_384), (6, 100))
+"""Each setting that RFC 9113 defines, with a value that it may have."""
 
 
 def settles(client: Frames) -> None:
     """The server's settings come first, and ours are acknowledged."""
     client.wait(lambda: len(client.received) >= 2 and is_settled(client))
-    assert client.received[0].type == 4, client.received
+    assert client.received[0].type == SETTINGS, client.received
 
 
 def is_settled(client: Frames) -> bool:
-    return any(each.type == 4 and "ACK" in each.flags for each in client.received)
+    return any(map(is_settling, client.received))
+
+
+def is_settling(each: Frame) -> bool:
+    return each.type == SETTINGS and "ACK" in each.flags
+
+
+def settles_twice(client: Frames) -> None:
+    """The settings behind those of the preface are acknowledged, too."""
+    client.wait(lambda: sum(map(is_settling, client.received)) == 2)
 
 
 STARTING: list[Case] = [case("start", Ignored(), settles)]
@@ -88,9 +103,15 @@ FRAMES: list[Case] = [
     case("priority-exclusive", OK, frame(PRIORITY, 0, 1, priority(3 | 1 << 31)), get()),
     case("priority-above", OK, frame(PRIORITY, 0, 5, priority(0)), get()),
     case("reset", Ignored(), post(), reset(1), reaches="start"),
-    case("settings", Ignored(), settings((3, 100)), settles),
+    case("settings", Ignored(), settings((3, 100)), settles_twice),
+    case("settings-all", Ignored(), settings(*ALL), settles_twice),
     case("ping", Ignored(), ping(PAYLOAD)),
     case("goaway", OK, get(), goaway()),
+    case(
+        "goaway-told",
+        Ignored(may_end=True),
+        frame(GOAWAY, 0, 0, b"\0" * 8 + b"for no reason"),
+    ),
     case("window-update-of-all", OK, window_update(0, 1), get()),
     case("window-update-of-one", OK, post(), window_update(1, 1), data(1)),
     case(
@@ -105,6 +126,13 @@ FRAMES: list[Case] = [
         frame(HEADERS, END_STREAM, 1, ON),
         frame(CONTINUATION, 0, 1, block([(b"x-dummy", b"1")])),
         frame(CONTINUATION, END_HEADERS, 1, block([(b"x-dummier", b"2")])),
+    ),
+    case(
+        "continuation-within-fields",
+        OK,
+        frame(HEADERS, END_STREAM, 1, ON[:5]),
+        frame(CONTINUATION, 0, 1, ON[5:10]),
+        frame(CONTINUATION, END_HEADERS, 1, ON[10:]),
     ),
 ]
 
@@ -152,6 +180,11 @@ HPACK: list[Case] = [
     ),
     case("hpack-table-size", OK, frame(HEADERS, WHOLE, 1, b"\x3f\x61" + ON)),
     case("hpack-table-sizes", OK, frame(HEADERS, WHOLE, 1, b"\x20\x3f\x61" + ON)),
+    case(
+        "hpack-table-sizes-up",
+        OK,
+        frame(HEADERS, WHOLE, 1, b"\x3f\x61\x3f\xe1\x1f" + ON),
+    ),
 ]
 
 CASES: list[Case] = [*STARTING, *STREAMS, *FRAMES, *MESSAGES, *HPACK]

@@ -36,11 +36,15 @@ HEADS: list[Case] = [
     malformed("8.3-unknown", *GET, (b":test", b"1")),
     malformed("8.3-of-responses", *GET, (b":status", b"200")),
     malformed("8.3-late", METHOD, SCHEME, AUTHORITY, (b"x-test", b"1"), PATH),
+    malformed("8.3-all-late", (b"x-test", b"1"), *GET),
     malformed("8.3.1-empty-path", METHOD, SCHEME, AUTHORITY, (b":path", b"")),
     malformed("8.3.1-no-method", SCHEME, AUTHORITY, PATH),
     malformed("8.3.1-no-scheme", METHOD, AUTHORITY, PATH),
     malformed("8.3.1-no-path", METHOD, SCHEME, AUTHORITY),
     malformed("8.3.1-two-methods", METHOD, *GET),
+    malformed("8.3.1-method-again", *GET, METHOD),
+    malformed("8.3.1-scheme-again", *GET, SCHEME),
+    malformed("8.3.1-path-again", *GET, PATH),
     malformed("8.3.1-two-schemes", METHOD, SCHEME, SCHEME, AUTHORITY, PATH),
     malformed("8.3.1-two-paths", METHOD, SCHEME, AUTHORITY, PATH, PATH),
 ]
@@ -51,6 +55,22 @@ BODIES: list[Case] = [
         MALFORMED,
         post(),
         headers(1, GET, END_HEADERS),
+        reaches="start",
+    ),
+    case(
+        "8.1-trailers-without-end",
+        MALFORMED,
+        post(1, (b"trailer", b"x-test")),
+        data(1, b"test", 0),
+        headers(1, [(b"x-test", b"ok")], END_HEADERS),
+        reaches="start",
+    ),
+    case(
+        "8.1-pseudo-in-trailers-without-end",
+        MALFORMED,
+        post(),
+        data(1, b"test", 0),
+        headers(1, [METHOD], END_HEADERS),
         reaches="start",
     ),
     case(
@@ -71,6 +91,27 @@ BODIES: list[Case] = [
         reaches="start",
     ),
     case(
+        "8.1.1-shorter",
+        MALFORMED,
+        post(1, (b"content-length", b"5")),
+        data(1, b"test"),
+        reaches="start",
+    ),
+    malformed("8.1.1-none", *GET, LENGTH),
+    case(
+        "8.1.1-shorter-by-trailers",
+        MALFORMED,
+        post(1, (b"content-length", b"5")),
+        data(1, b"test", 0),
+        headers(1, [(b"x-test", b"ok")]),
+        reaches="start",
+    ),
+    case(
+        "8.4-push-idle",
+        broken(PROTOCOL_ERROR),
+        frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\x03" + ON),
+    ),
+    case(
         "8.4-push",
         broken(PROTOCOL_ERROR),
         post(),
@@ -88,16 +129,24 @@ def unreadable(name: str, extra: bytes) -> Case:
 LONG_PADDING = b"\x85\xf2\xb2\x4a\x84\xff\x84\x49\x50\x9f\xff"
 ZERO_PADDING = b"\x85\xf2\xb2\x4a\x84\xff\x83\x49\x50\x90"
 EOS = b"\x85\xf2\xb2\x4a\x84\xff\x85\xff\xff\xff\xfc\x1f"
+EOS_WITHIN = b"\x85\xf2\xb2\x4a\x84\xff\x85\x1f\xff\xff\xff\xe3"
 """``x-test`` with values of which the Huffman code is spoilt (RFC 7541, 5.2)."""
 
 HPACK: list[Case] = [
     unreadable("hpack-2.3.3-index", b"\xc6"),
     unreadable("hpack-2.3.3-index-of-a-name", b"\x7f\x07\x01v"),
     unreadable("hpack-4.2-size-behind", b"\x3f\x61"),
+    unreadable("hpack-4.2-small-size-behind", b"\x21"),
     unreadable("hpack-5.2-long-padding", b"\x00" + LONG_PADDING),
     unreadable("hpack-5.2-zeros", b"\x00" + ZERO_PADDING),
     unreadable("hpack-5.2-eos", b"\x00" + EOS),
+    unreadable("hpack-5.2-eos-within", b"\x00" + EOS_WITHIN),
     unreadable("hpack-6.1-no-index", b"\x80"),
+    case(
+        "hpack-6.3-one-larger",
+        broken(COMPRESSION_ERROR),
+        frame(HEADERS, WHOLE, 1, b"\x3f\xe2\x1f" + ON),  # 4097
+    ),
     case(
         "hpack-6.3-larger",
         broken(COMPRESSION_ERROR),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.wire.conformance.case import (
+    PAYLOAD,
     Answered,
     Case,
     Ended,
     Ignored,
+    acknowledged,
     answered,
     broken,
     case,
@@ -53,10 +55,13 @@ PREFACE: list[Case] = [
     case("3.4-wrong", Ended(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX" * 2, greets=False),
 ]
 
+NO_PREFACE = case("3.4-none", Ended(), b"GOOD DAY TO YOU\r\n\r\n", greets=False)
+"""For listeners that know HTTP/2 alone: others may pass it on as what they don't know."""
+
 FORMAT: list[Case] = [
     case("4.1-unknown-type", Ignored(), frame(UNKNOWN, 0, 0, b"\0" * 8)),
-    case("4.1-unknown-flags", Ignored(), frame(PING, 0x16, 0, b"\0" * 8)),
-    case("4.1-reserved-bit", Ignored(), frame(PING, 0, 1 << 31, b"\0" * 8)),
+    case("4.1-unknown-flags", Ignored(), frame(PING, 0x16, 0, PAYLOAD), acknowledged),
+    case("4.1-reserved-bit", Ignored(), frame(PING, 0, 1 << 31, PAYLOAD), acknowledged),
     case("4.2-largest-data", Answered(), post(), data(1, b"x" * LARGEST_FRAME)),
     case(
         "4.2-larger-data",
@@ -71,6 +76,7 @@ FORMAT: list[Case] = [
         broken(COMPRESSION_ERROR),
         frame(HEADERS, WHOLE, 1, b"\x00\x0a" + b"truncated"),
     ),
+    case("4.3-cut-block", broken(COMPRESSION_ERROR), frame(HEADERS, WHOLE, 1, b"\x40")),
     case(
         "4.3-priority-within",
         broken(PROTOCOL_ERROR),
@@ -87,7 +93,9 @@ FORMAT: list[Case] = [
 ]
 
 CLOSED = failed(STREAM_CLOSED)
-IS_CLOSED = broken(STREAM_CLOSED, PROTOCOL_ERROR)
+IS_CLOSED = broken(STREAM_CLOSED)
+UNASKED = broken(PROTOCOL_ERROR)
+"""A CONTINUATION that continues nothing, whatever its stream's state (RFC 9113, 6.10)."""
 
 STATES: list[Case] = [
     case("5.1-idle-data", broken(PROTOCOL_ERROR, STREAM_CLOSED), data(1)),
@@ -96,15 +104,13 @@ STATES: list[Case] = [
     case("5.1-idle-continuation", broken(PROTOCOL_ERROR), MORE),
     case("5.1-half-closed-data", CLOSED, get(), data(1), reaches="whole"),
     case("5.1-half-closed-headers", CLOSED, get(), get(), reaches="whole"),
-    case("5.1-half-closed-continuation", IS_CLOSED, get(), MORE, reaches="whole"),
+    case("5.1-half-closed-continuation", UNASKED, get(), MORE, reaches="whole"),
     case("5.1-reset-data", CLOSED, post(), reset(1), data(1), reaches="start"),
     case("5.1-reset-headers", CLOSED, post(), reset(1), get(), reaches="start"),
-    case("5.1-reset-continuation", IS_CLOSED, post(), reset(1), MORE, reaches="start"),
+    case("5.1-reset-continuation", UNASKED, post(), reset(1), MORE, reaches="start"),
     case("5.1-closed-data", IS_CLOSED, get(), answered(), data(1), reaches="whole"),
     case("5.1-closed-headers", IS_CLOSED, get(), answered(), get(), reaches="whole"),
-    case(
-        "5.1-closed-continuation", IS_CLOSED, get(), answered(), MORE, reaches="whole"
-    ),
+    case("5.1-closed-continuation", UNASKED, get(), answered(), MORE, reaches="whole"),
 ]
 
 NUMBERS: list[Case] = [
@@ -127,6 +133,11 @@ NUMBERS: list[Case] = [
         post(),
         frame(PRIORITY, 0, 1, priority(1)),
         reaches="start",
+    ),
+    case(
+        "5.3.1-idle-priority-on-itself",
+        failed(PROTOCOL_ERROR),
+        frame(PRIORITY, 0, 1, priority(1)),
     ),
 ]
 
