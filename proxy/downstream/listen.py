@@ -74,16 +74,18 @@ class Listener:
         self._socket = sock
         self._readiness = readiness
         self._serve = serve
-        self._slots = trio.CapacityLimiter(max_connections)
+        self._cap = max_connections
+        self._taken = 0
+        self._has_room = trio.Event()
         self._warns_at = -math.inf
-        self._address = "unix" if sock.family == socket.AF_UNIX else ""
+        self._address = _fixed_address(sock)
         self._scope = trio.CancelScope()
         self._connections = trio.CancelScope()
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     async def run(self) -> None:
         """Accept until ``stop``, then return behind the last connection."""
-        self._socket.setblocking(False)
+        tune(self._socket)  # what it accepts inherits all but being non-blocking
         try:
             with self._connections:
                 async with trio.open_nursery() as nursery:
@@ -99,7 +101,8 @@ class Listener:
 
     def resize(self, max_connections: int) -> None:
         """Change the cap; connections over a lower one stay."""
-        self._slots.total_tokens = max_connections
+        self._cap = max_connections
+        self._has_room.set()
 
     def stop(self) -> None:
         """Accept no more; what is under way goes on."""
@@ -113,16 +116,18 @@ class Listener:
     async def _accept(self, nursery: trio.Nursery) -> None:
         turns = TURN
         while True:
-            token = object()
-            await self._wait_for_slot(token)
+            if self._taken >= self._cap:
+                await self._wait_for_room()
+            # Counted before it is there, for a change of the cap may come meanwhile.
+            self._taken += 1
             accepted = None
             try:
                 accepted = await self._accept_one()
             finally:
                 if accepted is None:
-                    self._slots.release_on_behalf_of(token)
+                    self._release()
             if accepted is not None:
-                self._start(nursery, *accepted, token)
+                self._start(nursery, *accepted)
             turns -= 1
             if not turns:
                 turns = TURN
@@ -130,35 +135,35 @@ class Listener:
 
     def _accept_queued(self, nursery: trio.Nursery) -> None:
         """Take what the kernel has queued: closing the socket would reset it."""
-        while self._slots.available_tokens >= 1:
+        while self._taken < self._cap:
             try:
                 sock, name = self._socket.accept()
             except OSError:
                 return
-            token = object()
-            self._slots.acquire_on_behalf_of_nowait(token)
-            self._start(nursery, sock, _shown(name), token)
+            self._taken += 1
+            self._start(nursery, sock, _shown(name))
 
-    def _start(
-        self, nursery: trio.Nursery, sock: socket.socket, client: str, token: object
-    ) -> None:
+    def _start(self, nursery: trio.Nursery, sock: socket.socket, client: str) -> None:
         self.accepted += 1
         self.active += 1
-        nursery.start_soon(self._run_one, sock, client, token)
+        nursery.start_soon(self._run_one, sock, client)
 
-    async def _wait_for_slot(self, token: object) -> None:
-        try:
-            self._slots.acquire_on_behalf_of_nowait(token)
-        except trio.WouldBlock:
-            now = trio.current_time()
-            if now >= self._warns_at:
-                self._warns_at = now + QUIET
-                log.warning(
-                    "listener at its cap listener=%s max_connections=%d; clients wait",
-                    self.name,
-                    self._slots.total_tokens,
-                )
-            await self._slots.acquire_on_behalf_of(token)
+    async def _wait_for_room(self) -> None:
+        now = trio.current_time()
+        if now >= self._warns_at:
+            self._warns_at = now + QUIET
+            log.warning(
+                "listener at its cap listener=%s max_connections=%d; clients wait",
+                self.name,
+                self._cap,
+            )
+        while self._taken >= self._cap:
+            self._has_room = trio.Event()
+            await self._has_room.wait()
+
+    def _release(self) -> None:
+        self._taken -= 1
+        self._has_room.set()
 
     async def _accept_one(self) -> tuple[socket.socket, str] | None:
         while True:
@@ -191,7 +196,7 @@ class Listener:
         with contextlib.suppress(OSError):  # none to spare yet: the next overload tries
             self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    async def _run_one(self, sock: socket.socket, client: str, token: object) -> None:
+    async def _run_one(self, sock: socket.socket, client: str) -> None:
         try:
             opened = self._open(sock)
             if opened is not None:
@@ -202,11 +207,11 @@ class Listener:
                     stream.close()
         finally:
             self.active -= 1
-            self._slots.release_on_behalf_of(token)
+            self._release()
 
     def _open(self, sock: socket.socket) -> tuple[SocketStream, str] | None:
         try:
-            tune(sock)
+            sock.setblocking(False)
             server = self._address or _shown(sock.getsockname())
             return SocketStream(sock, self._readiness), server
         except OSError:
@@ -218,12 +223,19 @@ class Listener:
         return {
             "accepted": self.accepted,
             "active": self.active,
-            "cap": self._slots.total_tokens,
+            "cap": self._cap,
             "overloads": self.overloads,
         }
 
     def __repr__(self) -> str:
         return f"<Listener {self.name}: {self.active} active>"
+
+
+def _fixed_address(sock: socket.socket) -> str:
+    """The address of all that is accepted; empty where each has to be asked."""
+    name = sock.getsockname()
+    is_any = isinstance(name, tuple) and name[0] in ("0.0.0.0", "::")
+    return "" if is_any else _shown(name)
 
 
 def _shown(name: object) -> str:

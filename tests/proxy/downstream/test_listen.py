@@ -104,6 +104,34 @@ async def test_who_comes_is_served_and_known_by_address(
     assert (site.listener.accepted, site.listener.active) == (1, 1)
 
 
+async def test_who_comes_to_any_address_is_asked_which(
+    nursery: trio.Nursery, held: ExitStack
+) -> None:
+    site = Site(nursery, held, listening(held, "0.0.0.0"))
+
+    site._name = ("127.0.0.2", site._name[1])
+    site.come()
+    await wait_all_tasks_blocked()
+
+    assert site.addresses[0][1] == f"127.0.0.2:{site._name[1]}"
+
+
+async def test_what_is_accepted_is_tuned_as_what_is_listened_on(
+    nursery: trio.Nursery, held: ExitStack
+) -> None:
+    site = Site(nursery, held, listening(held))
+
+    site.come()
+    await wait_all_tasks_blocked()
+
+    accepted = site.streams[0].socket
+    assert not accepted.getblocking()
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
 @pytest.mark.parametrize("address", ["::1", "127.0.0.1"])
 async def test_addresses_of_version_6_are_shown_as_people_write_them(
     nursery: trio.Nursery, held: ExitStack, address: str
@@ -380,10 +408,10 @@ async def test_a_cut_ends_every_connection(
 async def test_a_connection_that_broke_at_once_gives_its_place_back(
     nursery: trio.Nursery, held: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(sock: socket.socket) -> None:
+    def broken(sock: socket.socket, readiness: Readiness) -> SocketStream:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr("proxy.downstream.listen.tune", broken)
+    monkeypatch.setattr("proxy.downstream.listen.SocketStream", broken)
     site = Site(nursery, held, listening(held))
 
     client = site.come()
