@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from proxy.transport.readiness import Readiness
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
 
 log = logging.getLogger("tulle.listen")
 
@@ -54,7 +54,7 @@ Serve = Callable[[SocketStream, str, str], Awaitable[None]]
 
 
 class Listener:
-    """One listening socket in one worker."""
+    """One listening socket in one worker; what it accepts is tuned as it is."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Listener:
 
     async def run(self) -> None:
         """Accept until ``stop``, then return behind the last connection."""
-        tune(self._socket)  # what it accepts inherits all but being non-blocking
+        self._socket.setblocking(False)
         try:
             with self._connections:
                 async with trio.open_nursery() as nursery:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import attrs
 
 from proxy.config.address import Unix, parse_address
+from proxy.transport.tuning import tune
 
 
 class Place(NamedTuple):
@@ -164,11 +165,11 @@ def _open_tcp(family: int, name: tuple[object, ...], backlog: int) -> socket.soc
         _prepare(sock, name)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(name)
+        tune(sock)
         sock.listen(backlog)
     except OSError:
         sock.close()
         raise
-    sock.setblocking(False)
     return sock
 
 

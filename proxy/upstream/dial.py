@@ -14,7 +14,8 @@ from meshfilters.stream import Stream
 from proxy.chain.pipeline import FORWARD
 from proxy.config.address import Unix, parse_address
 from proxy.transport.readiness import Readiness
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
+from proxy.transport.tuning import tune
 
 
 class Dialer:

@@ -21,7 +21,8 @@ from proxy.codec import h2
 from proxy.config.model import Http as HttpLimits
 from proxy.config.model import Http2
 from proxy.downstream.multiplexed import ServerConnection
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
+from proxy.transport.tuning import tune
 from tests import authority
 from tests.proxy.downstream.served import Served
 

@@ -25,7 +25,8 @@ from proxy.downstream.serve import Http
 from proxy.downstream.serving import Head
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.readiness import Readiness
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
+from proxy.transport.tuning import tune
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET10 = b"GET / HTTP/1.0\r\n\r\n"

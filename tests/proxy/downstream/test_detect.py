@@ -27,7 +27,8 @@ from proxy.downstream.session import MOMENT
 from proxy.downstream.tcp import Tcp
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.readiness import Readiness
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
+from proxy.transport.tuning import tune
 from proxy.upstream.service import Service
 from tests.proxy.downstream.served import GET, Served
 

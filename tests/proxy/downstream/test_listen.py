@@ -116,22 +116,6 @@ async def test_who_comes_to_any_address_is_asked_which(
     assert site.addresses[0][1] == f"127.0.0.2:{site._name[1]}"
 
 
-async def test_what_is_accepted_is_tuned_as_what_is_listened_on(
-    nursery: trio.Nursery, held: ExitStack
-) -> None:
-    site = Site(nursery, held, listening(held))
-
-    site.come()
-    await wait_all_tasks_blocked()
-
-    accepted = site.streams[0].socket
-    assert not accepted.getblocking()
-    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
-    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
-
-
 @pytest.mark.parametrize("address", ["::1", "127.0.0.1"])
 async def test_addresses_of_version_6_are_shown_as_people_write_them(
     nursery: trio.Nursery, held: ExitStack, address: str

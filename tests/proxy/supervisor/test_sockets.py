@@ -37,6 +37,23 @@ def test_the_slots_of_an_address_share_its_port(listening: Listening) -> None:
     assert len({held.fileno() for held in listening.sockets.values()}) == 3
 
 
+def test_what_is_accepted_is_tuned(listening: Listening) -> None:
+    wanted = places("127.0.0.1:0")
+    listening.open(wanted)
+    (place,) = wanted
+    with socket.create_connection(("127.0.0.1", port(listening, place))):
+        select.select([listening.sockets[place]], [], [], 5)
+        accepted, _ = listening.sockets[place].accept()
+
+    with accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert (
+            accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+        )
+
+
 def test_two_listeners_on_any_port_have_two(listening: Listening) -> None:
     one, two = places("127.0.0.1:0", owner="a"), places("127.0.0.1:0", owner="b")
 

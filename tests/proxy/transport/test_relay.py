@@ -14,7 +14,8 @@ from meshfilters.memory import stream_pair
 from meshfilters.stream import Stream
 from proxy.transport.readiness import Readiness
 from proxy.transport.relay import SPLICE_FROM, Moved, relay
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
+from proxy.transport.tuning import tune
 
 
 class Wire:

@@ -18,8 +18,8 @@ from proxy.transport.stream import (
     SMALLEST_READ,
     TURN,
     SocketStream,
-    tune,
 )
+from proxy.transport.tuning import tune
 
 
 def fill(sock: socket.socket) -> None:
@@ -81,17 +81,6 @@ async def test_so_it_does_when_nothing_more_fits_in(pairs: Pairs) -> None:
 @pytest.mark.slow
 async def test_so_it_does_over_tcp(pairs: Pairs) -> None:
     await trio.testing.check_two_way_stream(pairs.tcp, None)
-
-
-async def test_a_connection_is_tuned(pairs: Pairs) -> None:
-    near, _ = await pairs.tcp()
-    option = near.socket.getsockopt
-
-    assert near.socket.getblocking() is False
-    assert option(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    assert option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
-    assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 
 async def test_what_is_sent_soon_is_received_soon(pairs: Pairs) -> None:

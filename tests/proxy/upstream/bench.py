@@ -20,7 +20,8 @@ from proxy.chain.side_tasks import SideTasks
 from proxy.config.model import Http2, ServiceProtocol
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.readiness import Readiness
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
+from proxy.transport.tuning import tune
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import Pool
 

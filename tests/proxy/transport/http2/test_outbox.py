@@ -13,7 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 from meshfilters.memory import stream_pair
 from proxy.transport.http2.outbox import Outbox
 from proxy.transport.readiness import Readiness
-from proxy.transport.stream import SocketStream, tune
+from proxy.transport.stream import SocketStream
+from proxy.transport.tuning import tune
 
 
 @attrs.define(eq=False)
