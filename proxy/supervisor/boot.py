@@ -41,6 +41,11 @@ YOUNG = 10_000
 """Objects made since the last look for cycles. Requests make none, so Python's 700 would
 look at each of them for nothing: 3 % of a worker's time."""
 
+LARGE = 1024 * 1024
+"""Bytes up to which freed memory is kept for what comes next. The C library returns what
+is larger than 128 KiB to the system at once, and each read of a body's next part then has
+the kernel find and clear its pages anew."""
+
 
 def run_worker(
     name: str,
@@ -62,10 +67,20 @@ def run_worker(
             return Worker(config, metrics=metrics, export=export, workers=workers)
 
         gc.set_threshold(YOUNG)
+        keep_freed()
         process = WorkerProcess(TrioChannel(end), path, make, adjust)
         await process.run(config, sockets, workers)
 
     return run(name, config, main)
+
+
+def keep_freed() -> None:
+    """Have freed memory kept, up to ``LARGE`` (glibc; elsewhere nothing happens).
+
+    glibc raises its bounds to the largest block that it has seen freed (mallopt(3)). This
+    one is never written to, so it takes no memory itself.
+    """
+    bytes(LARGE)
 
 
 def run_agent(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -92,3 +95,27 @@ def test_without_a_collector_nobody_sends_spans() -> None:
     config = Config({}, {})
 
     assert boot._sender(config.tracing, Metrics()) is None
+
+
+SAYS_FAULTS = """
+import resource
+from proxy.supervisor import boot
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        bytearray(b"x") * (256 * 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+dear = faults()
+boot.keep_freed()
+print(dear, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_a_worker_reuses_the_memory_of_a_bodys_parts() -> None:
+    command = [sys.executable, "-c", SAYS_FAULTS]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    before, after = map(int, said.split())
+    assert after < before / 10
