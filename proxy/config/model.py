@@ -86,7 +86,8 @@ class Http2:
     max_streams: int = attrs.field(default=100, validator=[ge(1), le(2**31 - 1)])
     """Requests at once on a connection (RFC 9113: no fewer than 100 are advised)."""
     stream_window: int = attrs.field(default=65_535, validator=[ge(1), le(2**31 - 1)])
-    """Bytes of one body that may be on their way (Linkerd: 64 KiB)."""
+    """Bytes of one body that may be on their way (Linkerd: 64 KiB), before it is seen to
+    be read as fast as it comes: then it gets up to a quarter of the connection's."""
     connection_window: int = attrs.field(
         default=1024 * 1024, validator=[ge(65_535), le(2**31 - 1)]
     )

@@ -172,6 +172,13 @@ class Codec(Protocol):
         """
         ...
 
+    def widen(self, stream: int, window: int) -> None:
+        """From now on so many bytes of a stream's body may come before any is consumed.
+
+        More than until now. A hint: ``h2``, and a stream that is gone, stay as they are.
+        """
+        ...
+
     def reset(self, stream: int, code: int) -> None:
         """End a stream at once. Nothing happens if it is gone already."""
         ...

@@ -432,6 +432,9 @@ class HyperCodec:
             with suppress(H2Error, ValueError):
                 self._connection.acknowledge_received_data(size, stream)
 
+    def widen(self, stream: int, window: int) -> None:
+        """Nothing: ``h2`` opens a window, but goes on reckoning with the narrow one."""
+
     def reset(self, stream: int, code: int) -> None:
         if self._forget(stream):
             self._reset(stream, code)

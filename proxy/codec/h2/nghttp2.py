@@ -303,6 +303,10 @@ class Nghttp2Codec:
         except (NGH2Error, ValueError):
             return
 
+    def widen(self, stream: int, window: int) -> None:
+        with suppress(NGH2Error):
+            self._connection.set_local_window_size(window, stream_id=stream)
+
     def reset(self, stream: int, code: int) -> None:
         if stream in self._open and not self.is_over:
             try:

@@ -17,6 +17,9 @@ from proxy.codec.h2.codec import CANCEL, NO_ERROR, StreamGone
 if TYPE_CHECKING:
     from proxy.transport.http2.connection import Multiplexed
 
+AT_A_STRETCH = 4
+"""Windows' worth of bytes behind which a stream that is read as it comes gets more."""
+
 HIGH, LOW = 64 * 1024, 16 * 1024
 """Bytes queued above which a sender waits, and down to which."""
 
@@ -42,6 +45,7 @@ class Channel:
         "length",
         "received",
         "trailers",
+        "window",
     )
 
     def __init__(self, connection: Multiplexed, stream: int) -> None:
@@ -52,6 +56,8 @@ class Channel:
         self.trailers = NO_TRAILERS
         self.received = 0
         """Bytes of it that have been taken."""
+        self.window = connection.window
+        """Bytes that the peer may have sent before any of them is taken."""
         self.is_ended = False
         """Whether the peer has sent its last byte, taken or not."""
         self.is_closed = False
@@ -120,12 +126,25 @@ class Channel:
     async def _wait(self) -> None:
         if self._reader is not None:
             raise trio.BusyResourceError("another task is receiving")
+        if self.window < self.connection.widest:
+            self._widen()
         self._reader = trio.lowlevel.current_task()
         self.is_awaited = True
         try:
             await trio.lowlevel.wait_task_rescheduled(self._abort_read)
         finally:
             self.is_awaited = False
+
+    def _widen(self) -> None:
+        """Grant more at once to a stream whose reader waits again and again.
+
+        Each turn of the loop moves a window's worth at most. Whose reader is slower than
+        the peer never waits, and what nobody takes stays as little as it was.
+        """
+        if self.received >= AT_A_STRETCH * self.window:
+            self.window = min(2 * self.window, self.connection.widest)
+            self.connection.codec.widen(self.id, self.window)
+            self.connection.wake()
 
     def _abort_read(self, _: object) -> trio.lowlevel.Abort:
         self._reader = None

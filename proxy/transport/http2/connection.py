@@ -29,6 +29,10 @@ FAREWELL = 1.0
 
 PING = b"tulle hi"
 
+SHARE = 4
+"""What part of its connection's window a single stream may come to have: a window that
+is full of streams that nobody reads holds up all others."""
+
 
 class Multiplexed:
     """The common half of a server's and a client's connection; the codec's receiver."""
@@ -47,6 +51,10 @@ class Multiplexed:
         """Whose sender waits, and for how few bytes to be queued."""
         self.clock = deadlines.clock
         self._settings = settings
+        self.window = settings.stream_window
+        """Bytes of one body that may come, at first, before any was consumed."""
+        self.widest = max(self.window, settings.connection_window // SHARE)
+        """What they may become for a stream that is read as it comes."""
         self._resets: list[tuple[int, int]] = []
         self._outbox = Outbox(stream, self._take, self._on_sent)
         self.wake: Callable[[], None] = self._outbox.wake

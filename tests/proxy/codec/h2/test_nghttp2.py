@@ -96,6 +96,27 @@ def test_a_malformed_head_resets_its_stream_and_nobody_is_told() -> None:
     assert not server.codec.is_over
 
 
+def test_a_wider_window_holds_for_its_stream_from_then_on() -> None:
+    ends = Ends(End("client"), End("server"))
+    ends.talk()
+    stream, other = ends.ask(is_end=False), ends.ask(is_end=False)
+    ends.client.codec.send(stream, b"x" * 1_000_000, is_end=True)
+    ends.client.codec.send(other, b"x" * 1_000_000, is_end=True)
+    ends.talk()
+    ends.server.codec.consumed(stream, len(ends.server.data.pop(stream)))
+    ends.server.codec.widen(stream, 200_000)
+    for _ in range(3):
+        ends.talk()
+        held = len(ends.server.data.pop(stream))
+        assert held == 200_000
+        ends.server.codec.consumed(stream, held)
+    assert len(ends.server.data[other]) == 65_535
+    ends.server.codec.reset(stream, h2.CANCEL)
+    ends.talk()
+    ends.server.codec.widen(stream, 300_000)
+    assert not ends.server.codec.is_over
+
+
 def test_a_reset_amid_a_frame_costs_the_connection_no_window() -> None:
     granted = h2.Settings(connection_window=65_535)
     ends = Ends(server=End("server", granted))

@@ -23,6 +23,9 @@ class Connection:
     resets: list[int] = attrs.field(factory=list)
     blocked: dict[Channel, int] = attrs.field(factory=dict)
     is_gone: bool = False
+    window: int = 100
+    widest: int = 300
+    widened: list[int] = attrs.field(factory=list)
 
     @property
     def codec(self) -> Connection:
@@ -39,6 +42,9 @@ class Connection:
 
     def queued(self, stream: int) -> int:
         return self.waiting
+
+    def widen(self, stream: int, window: int) -> None:
+        self.widened.append(window)
 
     def reset(self, stream: int, code: int) -> None:
         self.resets.append(code)
@@ -228,3 +234,29 @@ async def test_a_stream_that_is_over_for_no_reason_is_closed(
 
     with pytest.raises(trio.ClosedResourceError):
         await channel.send(b"x")
+
+
+async def test_who_reads_as_it_comes_gets_more_at_once(
+    channel: Channel, connection: Connection
+) -> None:
+    async def read() -> None:
+        while await channel.receive():
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        for size in (399, 1, 399, 1, 10_000):
+            await wait_all_tasks_blocked()
+            channel.feed(b"x" * size, False)
+        await wait_all_tasks_blocked()
+        channel.feed(b"", True)
+    assert connection.widened == [200, 300]
+
+
+async def test_who_reads_late_gets_no_more(
+    channel: Channel, connection: Connection
+) -> None:
+    for _ in range(100):
+        channel.feed(b"x" * 100, False)
+        await channel.receive()
+    assert connection.widened == []
