@@ -101,6 +101,8 @@ class Place:
             input=said,
             capture_output=True,
             text=True,
+            # It prints what the server says, and HTTP/2 says it in bytes.
+            errors="replace",
             timeout=20,
         )
         return answered.stdout + answered.stderr
