@@ -18,7 +18,7 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 import trio.abc
@@ -43,49 +43,6 @@ FAREWELL = 2.0
 
 RESET = struct.pack("ii", 1, 0)
 """Linger for no time: closing sends a reset."""
-
-
-class SoonStream(Stream, Protocol):
-    """What the data path asks of a stream beyond the contract."""
-
-    async def receive_soon(self) -> bytes: ...
-
-    async def send_soon(self, data: bytes) -> None: ...
-
-    async def send_later(self, data: bytes) -> None:
-        """Have it sent by the end of this turn; wait only while earlier bytes have to.
-
-        That it could not be sent shows when something is received, or sent again.
-        """
-        ...
-
-    def send_nowait(self, data: bytes | memoryview) -> int:
-        """Send what the kernel takes without waiting; how many bytes that were.
-
-        What is left must be what is sent next. Raises as ``send_all`` does.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close at once; a waiting task gets ClosedResourceError.
-
-        What ``send_later`` still holds is not sent; ``aclose`` sends it.
-        """
-        ...
-
-    @property
-    def is_unsent(self) -> bool:
-        """Whether what ``send_later`` was last given has not left, nor will if closed."""
-        ...
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether something came, or the peer hung up, since the last read."""
-        ...
-
-    def on_hangup(self, callback: Callable[[], None] | None) -> None:
-        """Have ``callback`` called once when the peer is seen to have gone."""
-        ...
 
 
 class SocketStream(trio.abc.HalfCloseableStream):
@@ -186,7 +143,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
             await self._send_rest(memoryview(data)[sent:])
 
     async def send_later(self, data: bytes) -> None:
-        """As ``send_soon``, but what is small may leave when this turn of the loop ends."""
+        """As ``send_soon``, but what is small may leave when this turn of the loop ends.
+
+        It waits only while earlier bytes have to. That it could not be sent shows when
+        something is received, or sent again.
+        """
         if self._has_failed or self._is_closed:
             raise self._broken(OSError(errno.EPIPE, "the peer has gone"))
         held = len(self._held)
@@ -228,7 +189,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return memoryview(data)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
-        """Send what the kernel takes without waiting; how many bytes that were."""
+        """Send what the kernel takes without waiting; how many bytes that were.
+
+        What is left must be what is sent next. Raises as ``send_all`` does.
+        """
         if self._held:
             self._send_held()
             if self._held:
@@ -301,10 +265,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     @property
     def is_unsent(self) -> bool:
+        """Whether what ``send_later`` was last given has not left, nor will if closed."""
         return self._has_failed or (bool(self._held) and not self._is_stuck)
 
     @property
     def is_stale(self) -> bool:
+        """Whether something came, or the peer hung up, since the last read."""
         watch = self.watch
         if not watch.readable or self._is_closed:
             return self._is_closed
@@ -323,9 +289,14 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return self.watch.has_hung_up
 
     def on_hangup(self, callback: Callable[[], None] | None) -> None:
+        """Have ``callback`` called once when the peer is seen to have gone."""
         self.watch.on_hangup = callback
 
     def close(self) -> None:
+        """Close at once; a waiting task gets ClosedResourceError.
+
+        What ``send_later`` still holds is not sent; ``aclose`` sends it.
+        """
         if not self._is_closed:
             self._is_closed = True
             self.watch.close()
