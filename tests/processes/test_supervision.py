@@ -181,6 +181,7 @@ def test_a_hung_worker_is_replaced(proxy: Proxy) -> None:
     eventually(lambda: not is_alive(worker), "the end of the hung worker")
     proxy.logged("hangs: aborting it")
     eventually(lambda: proxy.ask("web")[0] == 502, "an answer")
+    assert worker not in proxy.children()
 
 
 def test_no_counter_goes_backwards_when_worker_and_agent_die(proxy: Proxy) -> None:

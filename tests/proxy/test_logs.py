@@ -130,7 +130,9 @@ def test_a_record_that_cannot_be_formatted_is_said_so(pipe: tuple[int, int]) -> 
     assert b"tulle.x cannot be formatted" in os.read(reading, 10_000)
 
 
-def test_a_standard_error_that_nobody_reads_is_no_failure() -> None:
+def test_a_standard_error_that_nobody_reads_is_no_failure(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     handler = Direct(writing)
@@ -139,6 +141,7 @@ def test_a_standard_error_that_nobody_reads_is_no_failure() -> None:
     handler.emit(record("hello"))
 
     os.close(writing)
+    assert capfd.readouterr() == ("", "")  # where logging tells of its own errors
 
 
 @pytest.fixture

@@ -156,8 +156,16 @@ async def test_a_shutdown_is_the_supervisors_to_do(world: World) -> None:
 
 
 async def test_without_a_supervisor_it_ends(world: World) -> None:
+    ended = trio.Event()
+
+    async def run() -> None:
+        await world.agent.run(())
+        ended.set()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.agent.run, ())
+        nursery.start_soon(run)
         await trio.testing.wait_all_tasks_blocked()
+        assert not ended.is_set()
 
         world.supervisor.sock.shutdown(socket.SHUT_WR)
+    assert ended.is_set()

@@ -211,4 +211,6 @@ async def test_what_belongs_to_no_exchange_runs_too(bench: Bench) -> None:
         ran.set()
 
     bench.side_tasks.start_soon(task)
-    await ran.wait()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert ran.is_set()

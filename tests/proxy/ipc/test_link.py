@@ -95,6 +95,10 @@ async def test_a_worker_outlives_the_agent(ends: Ends) -> None:
 
     await ends.worker.serve(ends.channel)
     await ends.worker.finish()
+    ends.worker.export(("kept for the next agent",))
+
+    assert ends.spans == []
+    assert ends.counted == []
 
 
 async def test_last_words_are_heard(ends: Ends) -> None:

@@ -53,6 +53,10 @@ async def test_so_is_a_path(dialer: Dialer, tmp_path: Path) -> None:
         listener.bind(path)
         listener.listen()
         stream = await dialer(Endpoint("api", f"unix:{path}"))
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.send(b"hello")
+            assert await stream.receive_some() == b"hello"
 
     await stream.aclose()
 

@@ -613,6 +613,7 @@ async def test_a_removed_listeners_connection_is_cut_with_the_rest(
     mesh.worker.drain(0)
 
     await mesh.ended.wait()
+    assert await client.answer() == b""
 
 
 @pytest.mark.parametrize(
