@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from struct import Struct
 
 from proxy.codec.h2.codec import (
     ENHANCE_YOUR_CALM,
@@ -55,6 +56,11 @@ malformed, or of more streams than were granted. The library answers each with a
 (CVE-2025-8671). A server's are not counted: it may answer what was given up meanwhile."""
 
 PADDED, PRIORITISED = 0x8, 0x20
+
+_read_head = Struct(">BHBBL").unpack_from
+"""A frame's first nine bytes: its length in two parts, type, flags, stream."""
+
+_MISPLACED = "a frame on a stream that its sender has ended"
 
 
 class Guard:
@@ -134,25 +140,27 @@ class Guard:
             self._head = b""
         position, end = self._skip, len(data)
         while position + 9 <= end:
-            length = int.from_bytes(data[position : position + 3], "big")
-            kind, flags = data[position + 3], data[position + 4]
+            high, length, kind, flags, stream = _read_head(data, position)
+            length |= high << 16
+            stream &= 0x7FFFFFFF
             if length > self._max_frame:
                 self.code = FRAME_SIZE_ERROR
                 return "a frame over its limit"
             if kind == PRIORITY or (kind == HEADERS and flags & PRIORITISED):
                 if position + 15 > end and position + 9 + length > end:
                     break  # what it depends on is still to come
-                if kind == PRIORITY and not any(data[position + 5 : position + 9]):
+                if kind == PRIORITY and not stream:
                     self.code = PROTOCOL_ERROR
                     return "a priority of no stream"
-                if _depends_on_itself(data, position, kind, flags, length):
+                if _depends_on_itself(data, position, kind, flags, length, stream):
                     self.code = PROTOCOL_ERROR
                     return "a stream that depends on itself"
-            if kind <= HEADERS or kind == RST_STREAM:
-                stream = int.from_bytes(data[position + 5 : position + 9], "big")
-                if self._is_misplaced(stream & 0x7FFFFFFF, kind, flags):
-                    return "a frame on a stream that its sender has ended"
-            why = self._count(kind, flags, length)
+            if kind == DATA:
+                why = self._count_data(stream, flags, length)
+            elif kind == HEADERS:
+                why = self._count_headers(stream, flags, length)
+            else:
+                why = self._count(kind, stream, flags, length)
             if why:
                 return why
             position += 9 + length
@@ -163,24 +171,7 @@ class Guard:
             self._skip = position - end
         return ""
 
-    def _is_misplaced(self, stream: int, kind: int, flags: int) -> bool:
-        if kind == RST_STREAM:
-            self.halves.reset(stream)
-            return False
-        is_end = bool(flags & END_STREAM)
-        if kind == HEADERS:
-            code = self.halves.head(stream, is_end=is_end)
-        else:
-            code = self.halves.data(stream, is_end=is_end)
-        if code:
-            self.code = code
-        return bool(code)
-
-    def _count(self, kind: int, flags: int, length: int) -> str:
-        if kind == DATA:
-            return self._count_data(flags, length)
-        if kind == HEADERS:
-            return self._count_headers(flags, length)
+    def _count(self, kind: int, stream: int, flags: int, length: int) -> str:
         if kind == WINDOW_UPDATE:
             self._windows += 1
             allowed = FOR_STREAM * self._streams + FOR_DATA * self.sent
@@ -189,6 +180,7 @@ class Guard:
         elif kind == CONTINUATION:
             return self._count_continuation(flags, length)
         elif kind == RST_STREAM:
+            self.halves.reset(stream)
             now = self._clock()
             self._resets += (now - self._resets_at) * RESET_RATE
             self._resets, self._resets_at = min(self._resets, RESETS) - 1, now
@@ -202,15 +194,25 @@ class Guard:
                 return "too many PRIORITY frames"
         return ""
 
-    def _count_data(self, flags: int, length: int) -> str:
-        self._allow()
+    def _count_data(self, stream: int, flags: int, length: int) -> str:
+        code = self.halves.data(stream, flags & END_STREAM)
+        if code:
+            self.code = code
+            return _MISPLACED
+        if self._controls < BURST:
+            self._controls += 1
         if length or flags & END_STREAM:
             self._empty = 0
             return ""
         return self._count_empty()
 
-    def _count_headers(self, flags: int, length: int) -> str:
-        self._allow()
+    def _count_headers(self, stream: int, flags: int, length: int) -> str:
+        code = self.halves.head(stream, flags & END_STREAM)
+        if code:
+            self.code = code
+            return _MISPLACED
+        if self._controls < BURST:
+            self._controls += 1
         self._streams += 1
         self._block, self._continuations = length, 0
         if length > self._max_block:
@@ -249,17 +251,12 @@ class Guard:
         self._empty += 1
         return "" if self._empty <= EMPTY else "empty frames that end nothing"
 
-    def _allow(self) -> None:
-        if self._controls < BURST:
-            self._controls += 1
-
 
 def _depends_on_itself(
-    data: bytes, position: int, kind: int, flags: int, length: int
+    data: bytes, position: int, kind: int, flags: int, length: int, stream: int
 ) -> bool:
     """Whether a priority is nonsense (RFC 7540, 5.3.1), which libraries may ignore."""
     start = position + 9 + (kind == HEADERS and bool(flags & PADDED))
     if length < 5:
         return False
-    stream = int.from_bytes(data[position + 5 : position + 9], "big") & 0x7FFFFFFF
     return stream == int.from_bytes(data[start : start + 4], "big") & 0x7FFFFFFF

@@ -37,10 +37,10 @@ class Halves:
         self._newest = stream
         self._remember(stream)
 
-    def head(self, stream: int, *, is_end: bool) -> int:
+    def head(self, stream: int, is_end: int) -> int:
         """HEADERS has come; what is wrong with that, or NO_ERROR."""
         if stream <= self._newest or not self._is_server:
-            return self.data(stream, is_end=is_end)
+            return self.data(stream, is_end)
         if stream > self._newest + 2 and len(self._gaps) < GAPS:
             self._gaps.append(range(self._newest + 1, stream))
         self._newest = stream
@@ -48,7 +48,7 @@ class Halves:
             self._remember(stream)
         return NO_ERROR
 
-    def data(self, stream: int, *, is_end: bool) -> int:
+    def data(self, stream: int, is_end: int) -> int:
         """DATA has come; what is wrong with that, or NO_ERROR."""
         if stream in self._open:
             if is_end:
