@@ -131,6 +131,11 @@ class Codec(Protocol):
         ...
 
     @property
+    def has_output(self) -> bool:
+        """Whether ``take`` may have something. Asking costs less than taking nothing."""
+        ...
+
+    @property
     def can_open(self) -> bool:
         """Whether ``open`` would go out at once: no GOAWAY, the peer's limit not reached."""
         ...

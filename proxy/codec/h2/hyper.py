@@ -382,6 +382,10 @@ class HyperCodec:
         return data
 
     @property
+    def has_output(self) -> bool:
+        return True  # ``h2`` can't be asked
+
+    @property
     def can_open(self) -> bool:
         return len(self._streams) < self._limit and not self.is_closing
 

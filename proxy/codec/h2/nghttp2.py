@@ -250,6 +250,13 @@ class Nghttp2Codec:
         return data
 
     @property
+    def has_output(self) -> bool:
+        try:
+            return bool(self._last_words) or self._connection.want_write
+        except NGH2Error:
+            return False
+
+    @property
     def can_open(self) -> bool:
         return len(self._open) < self._limit and not (
             self._is_ended or self.is_over or self._last > LAST_STREAM

@@ -117,7 +117,8 @@ class Multiplexed:
             self._heard = clock()
         while data:
             codec.receive(data)
-            self.wake()
+            if codec.has_output:
+                self.wake()
             if codec.is_over:
                 return
             data = await receive()
@@ -246,5 +247,7 @@ class Multiplexed:
 
     def consumed(self, stream: int, size: int) -> None:
         """The peer may send so many bytes more."""
-        self.codec.consumed(stream, size)
-        self.wake()
+        codec = self.codec
+        codec.consumed(stream, size)
+        if codec.has_output:
+            self.wake()

@@ -96,6 +96,29 @@ def test_a_malformed_head_resets_its_stream_and_nobody_is_told() -> None:
     assert not server.codec.is_over
 
 
+def test_it_says_whether_there_is_something_to_send() -> None:
+    ends = Ends(End("client"), End("server"))
+    codec = ends.server.codec
+    told = [codec.has_output]
+    ends.talk()
+    told.append(codec.has_output)
+    stream = ends.ask(is_end=False)
+    ends.client.codec.send(stream, b"x" * 40_000, is_end=True)
+    ends.talk()
+    for size in (1, 39_999):
+        codec.consumed(stream, size)
+        told.append(codec.has_output)
+    codec.take()
+    codec.respond(stream, OK, is_end=True)
+    told.append(codec.has_output)
+    codec.take()
+    codec.fail(h2.PROTOCOL_ERROR, "enough")
+    told.append(codec.has_output)
+    codec.take()
+
+    assert [*told, codec.has_output] == [True, False, False, True, True, True, False]
+
+
 def test_a_wider_window_holds_for_its_stream_from_then_on() -> None:
     ends = Ends(End("client"), End("server"))
     ends.talk()
