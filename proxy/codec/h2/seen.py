@@ -18,6 +18,7 @@ from proxy.codec.h2.fields import (
     ResponseHead,
     read_request,
     read_response,
+    read_trailers,
 )
 
 LARGEST = 40
@@ -100,6 +101,27 @@ class Responses:
             self._raw, self._index = _fixed(head.headers)
             self._status, self._length = head.status, head.length
         return head
+
+
+class Trailers:
+    """Reads what stands behind the bodies of one connection: of gRPC, always the same."""
+
+    __slots__ = ("_fields", "_headers")
+
+    _headers: Headers
+
+    def __init__(self) -> None:
+        self._fields: Fields | None = None
+
+    def read(self, fields: Fields) -> Headers:
+        """The fields of one message. Raises HeadError."""
+        if fields == self._fields:
+            return self._headers.copy()
+        headers = read_trailers(fields)
+        if len(fields) <= LARGEST:
+            self._fields = fields
+            self._headers = Headers.parsed(*_fixed(headers))
+        return headers
 
 
 def _fixed(

@@ -239,7 +239,8 @@ class Channel:
         self.code = code
         self.error = error
         self._wake_reader()
-        self.wake_sender()
+        if self._sender is not None:
+            self.wake_sender()
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "half" if self.is_ended else "open"

@@ -19,6 +19,7 @@ import trio
 
 from meshfilters.stream import Stream
 from proxy.codec import h2
+from proxy.codec.h2.seen import Trailers
 from proxy.config.model import Http2
 from proxy.transport.deadlines import Deadlines
 from proxy.transport.http2.channel import Channel
@@ -55,6 +56,7 @@ class Multiplexed:
         """Bytes of one body that may come, at first, before any was consumed."""
         self.widest = max(self.window, settings.connection_window // SHARE)
         """What they may become for a stream that is read as it comes."""
+        self._trailers = Trailers()
         self._resets: list[tuple[int, int]] = []
         self._outbox = Outbox(stream, self._take, self._on_sent)
         self.wake: Callable[[], None] = self._outbox.wake
@@ -201,7 +203,7 @@ class Multiplexed:
         if channel is None:
             return
         try:
-            channel.end(h2.read_trailers(fields))
+            channel.end(self._trailers.read(fields))
         except h2.HeadError as error:
             self.codec.reset(stream, error.code)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from meshfilters.message import Headers
 from proxy.codec.h2.fields import HeadError
-from proxy.codec.h2.seen import LARGEST, Requests, Responses
+from proxy.codec.h2.seen import LARGEST, Requests, Responses, Trailers
 from proxy.config.model import Http
 
 LIMITS = Http()
@@ -91,3 +92,16 @@ def test_an_answer_to_head_is_no_others() -> None:
 
     assert responses.read(OK, True, b"HEAD", LIMITS).length == 0
     assert responses.read(OK, False, b"GET", LIMITS).length == 2
+
+
+def test_trailers_that_come_again_are_read_alike() -> None:
+    trailers = Trailers()
+    ended = ((b"grpc-status", b"0"),)
+    first = trailers.read(ended)
+    first.set(b"grpc-status", b"2")
+
+    assert trailers.read(ended) == Headers(ended)
+    assert trailers.read(((b"grpc-status", b"5"),)).get(b"grpc-status") == b"5"
+    for _ in range(2):
+        with pytest.raises(HeadError):
+            trailers.read(((b"grpc-status", b" 0"),))
