@@ -78,9 +78,16 @@ class SideTasks:
         except Exception as error:  # a filter's own stream
             self._blame(type(stream).__name__, error)
 
-    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run what belongs to no exchange and catches its own errors."""
-        self._nursery.start_soon(task)
+    def start_soon(self, owner: str, task: Callable[[], Awaitable[None]]) -> None:
+        """Run what belongs to no exchange. What it raises is blamed on ``owner``."""
+        self._nursery.start_soon(self._run_alone, owner, task)
+
+    async def _run_alone(self, owner: str, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except Exception as error:
+            # A library's bug, or ours: one connection's end, and not the worker's.
+            self._blame(owner, error)
 
     def __contains__(self, exchange: Exchange) -> bool:
         return exchange in self._tasks

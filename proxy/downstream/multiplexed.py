@@ -57,6 +57,7 @@ class ServerConnection(Multiplexed):
                 stream_window=settings.stream_window,
                 connection_window=settings.connection_window,
                 max_frame=settings.max_frame,
+                heads=h2.HeadBounds.above(server.limits),
                 allows_connect_protocol=True,
             ),
             self,

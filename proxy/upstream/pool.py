@@ -18,6 +18,7 @@ import attrs
 from meshfilters.exchange import Endpoint
 from meshfilters.message import Request
 from meshfilters.stream import Stream
+from proxy.chain.pipeline import FORWARD
 from proxy.chain.side_tasks import SideTasks
 from proxy.codec.orig_proto import MESH
 from proxy.config.model import Http2, ServiceProtocol
@@ -198,7 +199,7 @@ class Pool:
         connection = ClientConnection(
             stream, self._deadlines, self._side_tasks, self._http2, self
         )
-        self._side_tasks.start_soon(connection.run)
+        self._side_tasks.start_soon(FORWARD, connection.run)
         if self._is_closed:
             connection.retire()
         self._shared.add(connection)

@@ -17,6 +17,7 @@ import trio
 from meshfilters.errors import NoEndpoints
 from meshfilters.exchange import Connection, Endpoint
 from meshfilters.stream import Stream
+from proxy.chain.pipeline import FORWARD
 from proxy.chain.side_tasks import SideTasks
 from proxy.config import model
 from proxy.config.address import Inet, parse_address
@@ -104,7 +105,7 @@ class Service:
     def _look_up_soon(self) -> None:
         if self._looking is None:
             self._looking = trio.Event()
-            self._side_tasks.start_soon(self._look_up)
+            self._side_tasks.start_soon(FORWARD, self._look_up)
 
     async def _look_up(self) -> None:
         looking = self._looking

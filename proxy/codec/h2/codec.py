@@ -19,6 +19,8 @@ from typing import Literal, Protocol
 
 import attrs
 
+from proxy.codec.h1.wire import HeadLimits
+
 Fields = Sequence[tuple[bytes, bytes]]
 Role = Literal["client", "server"]
 
@@ -43,6 +45,38 @@ LAST_STREAM = 2**31 - 3
 """A client's stream behind which there is no other."""
 
 
+SMALLEST_FRAME = 16_384
+"""Bytes of payload that every peer may send in one frame (RFC 9113, 4.2)."""
+
+OVERHEAD = 32
+"""Bytes that a field counts for besides its own (RFC 9113, 6.5.2)."""
+
+
+@attrs.frozen
+class HeadBounds:
+    """How much of a head is decoded; more fails the connection.
+
+    What is a little over a limit has to be decoded to be answered with 431.
+    """
+
+    size: int = 128 * 1024
+    """Bytes, decoded, with the overhead of each field."""
+    fields: int = 1000
+    continuations: int = 8
+    """Frames behind one HEADERS (VU#421644; nghttp2: 8)."""
+
+    @classmethod
+    def above(cls, limits: HeadLimits) -> HeadBounds:
+        """Bounds of twice the limits, or the default ones where they are higher."""
+        size = 2 * (limits.max_head + OVERHEAD * limits.max_headers)
+        least = cls()
+        return cls(
+            max(least.size, size),
+            max(least.fields, 2 * limits.max_headers),
+            max(least.continuations, size // SMALLEST_FRAME),
+        )
+
+
 @attrs.frozen
 class Settings:
     """What one end of a connection offers the other. Sizes are bytes."""
@@ -53,12 +87,9 @@ class Settings:
     """Bytes of one body that may come before any of it was consumed (Linkerd: 65,535)."""
     connection_window: int = 1024 * 1024
     """Bytes of all bodies together (Linkerd: 1 MiB)."""
-    max_frame: int = 16_384
+    max_frame: int = SMALLEST_FRAME
     """Bytes of a frame's payload that are accepted."""
-    max_header_list: int = 128 * 1024
-    """Decoded bytes of a head, 32 a field added, beyond which the connection fails."""
-    max_fields: int = 1000
-    """Fields of a head beyond which the connection fails."""
+    heads: HeadBounds = HeadBounds()
     allows_connect_protocol: bool = False
     """Of a server: whether it takes extended CONNECT (RFC 8441)."""
 

@@ -27,9 +27,6 @@ PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
 
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 
-CONTINUATIONS = 8
-"""Frames behind one HEADERS (VU#421644; nghttp2: 8)."""
-
 EMPTY = 1
 """Empty frames in a row that end nothing (CVE-2019-9518; Envoy: 1)."""
 
@@ -75,7 +72,7 @@ class Guard:
         "_counts_heads",
         "_empty",
         "_head",
-        "_max_block",
+        "_heads",
         "_max_frame",
         "_preface",
         "_priorities",
@@ -108,7 +105,7 @@ class Guard:
         """What a breach is told with."""
         self.halves = Halves(role, alive)
         self._max_frame = settings.max_frame
-        self._max_block = settings.max_header_list
+        self._heads = settings.heads
         self._clock = clock
         self._preface = len(PREFACE) if role == "server" else 0
         self._head = b""
@@ -215,7 +212,7 @@ class Guard:
             self._controls += 1
         self._streams += 1
         self._block, self._continuations = length, 0
-        if length > self._max_block:
+        if length > self._heads.size:
             return "a head over its limit"
         if length or flags & END_HEADERS:
             self._empty = 0
@@ -225,9 +222,9 @@ class Guard:
     def _count_continuation(self, flags: int, length: int) -> str:
         self._continuations += 1
         self._block += length
-        if self._continuations > CONTINUATIONS:
+        if self._continuations > self._heads.continuations:
             return "too many CONTINUATION frames"
-        if self._block > self._max_block:
+        if self._block > self._heads.size:
             return "a head over its limit"
         if length or flags & END_HEADERS:
             self._empty = 0

@@ -169,7 +169,7 @@ class HyperCodec:
         told = {
             SettingCodes.INITIAL_WINDOW_SIZE: settings.stream_window,
             SettingCodes.MAX_FRAME_SIZE: settings.max_frame,
-            SettingCodes.MAX_HEADER_LIST_SIZE: settings.max_header_list,
+            SettingCodes.MAX_HEADER_LIST_SIZE: settings.heads.size,
             NO_RFC7540_PRIORITIES: 1,
         }
         at_once = {SettingCodes.MAX_CONCURRENT_STREAMS: UNLIMITED}
@@ -182,7 +182,7 @@ class HyperCodec:
             at_once[SettingCodes.ENABLE_PUSH] = 0
         is_client = self._role == "client"
         connection.local_settings = Values(client=is_client, initial_values=at_once)
-        connection.decoder.max_header_list_size = settings.max_header_list
+        connection.decoder.max_header_list_size = settings.heads.size
         # What is told holds from the peer's acknowledgement on, so the frame is written
         # by hand: h2's own tells what holds already.
         connection.initiate_connection()
@@ -259,7 +259,7 @@ class HyperCodec:
             self._connection.reset_stream(stream, code)
 
     def _has_few_fields(self, fields: Fields) -> bool:
-        if len(fields) <= self._settings.max_fields:
+        if len(fields) <= self._settings.heads.fields:
             return True
         self.fail(ENHANCE_YOUR_CALM, "a head of too many fields")
         return False

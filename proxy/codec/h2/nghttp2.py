@@ -30,6 +30,7 @@ from ngh2 import Role as NativeRole
 
 from proxy.codec.h2.codec import (
     ENHANCE_YOUR_CALM,
+    INTERNAL_ERROR,
     LAST_STREAM,
     NO_ERROR,
     REFUSED_STREAM,
@@ -45,6 +46,9 @@ ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 0x2, 0x3
 INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 0x4, 0x5, 0x6
 ENABLE_CONNECT_PROTOCOL, NO_RFC7540_PRIORITIES = 0x8, 0x9
 """Settings (RFC 9113, 6.5.2; RFC 8441, 3; RFC 9218, 2.1)."""
+
+LONGEST_SENT = 2**24
+"""Bytes of a head of ours: whoever made it has bounded it."""
 
 IN_TURN = Priority(incremental=True)
 
@@ -63,8 +67,10 @@ class Nghttp2Codec:
             NativeRole.SERVER if role == "server" else NativeRole.CLIENT,
             Configuration(
                 auto_window_update=False,
-                max_inbound_header_list_size=settings.max_header_list,
-                max_inbound_header_count=settings.max_fields,
+                max_inbound_header_list_size=settings.heads.size,
+                max_inbound_header_count=settings.heads.fields,
+                max_continuations=settings.heads.continuations,
+                max_send_header_block_length=LONGEST_SENT,
             ),
         )
         self._last_words = b""
@@ -102,7 +108,7 @@ class Nghttp2Codec:
         told = {
             INITIAL_WINDOW_SIZE: settings.stream_window,
             MAX_FRAME_SIZE: settings.max_frame,
-            MAX_HEADER_LIST_SIZE: settings.max_header_list,
+            MAX_HEADER_LIST_SIZE: settings.heads.size,
             NO_RFC7540_PRIORITIES: 1,
         }
         if self._role == "server":
@@ -122,7 +128,6 @@ class Nghttp2Codec:
         try:
             self._connection.receive_data(data)
         except NGH2Error as error:
-            self._tell()
             self._break(ENHANCE_YOUR_CALM, str(error))
             return
         self._tell()
@@ -195,8 +200,9 @@ class Nghttp2Codec:
         self._receiver.on_room()
 
     def _on_settings(self, event: SettingsReceived) -> None:
-        self._take_settings()
-        self._receiver.on_room()
+        if not self.is_over:
+            self._take_settings()
+            self._receiver.on_room()
 
     def _on_informational(self, event: InformationalResponseReceived) -> None:
         self._guard.heard += 1
@@ -211,8 +217,9 @@ class Nghttp2Codec:
         self._receiver.on_pong(event.opaque_data)
 
     def _on_connection_closed(self, event: ConnectionClosed) -> None:
-        self._over(event.error_code)
-        self._close_all(event.error_code)
+        if not self.is_over:
+            self._over(event.error_code)
+            self._close_all(event.error_code)
 
     def _take_settings(self) -> None:
         remote = self._connection.remote_settings
@@ -226,11 +233,16 @@ class Nghttp2Codec:
             self.failure = _name(code)
 
     def _break(self, code: int, why: str) -> None:
-        """The native session is gone: say good-bye by hand."""
+        """The native session is gone: say good-bye by hand.
+
+        It takes no calls any more, which whoever is told of what it had read before
+        makes: so it is over first.
+        """
         if not self.is_over:
             self.failure = why
             self._over(code)
             self._last_words = _goaway(self._last, code)
+            self._tell()
             self._close_all(code)
 
     def _close_all(self, code: int) -> None:
@@ -239,15 +251,16 @@ class Nghttp2Codec:
             self._receiver.on_closed(stream, code, True)
 
     def take(self) -> bytes:
-        if self._last_words:
-            words, self._last_words = self._last_words, b""
-            return words
-        try:
-            data = self._connection.data_to_send()
-        except NGH2Error:
-            return b""
-        self._tell()
-        return data
+        if not self._last_words:
+            try:
+                data = self._connection.data_to_send()
+            except NGH2Error as error:
+                self._break(INTERNAL_ERROR, str(error))
+            else:
+                self._tell()
+                return data
+        words, self._last_words = self._last_words, b""
+        return words
 
     @property
     def has_output(self) -> bool:
@@ -301,7 +314,10 @@ class Nghttp2Codec:
             raise StreamGone(str(error)) from error
 
     def queued(self, stream: int) -> int:
-        return self._connection.queued_body_size(stream)
+        try:
+            return self._connection.queued_body_size(stream)
+        except NGH2Error:
+            return 0
 
     def consumed(self, stream: int, size: int) -> None:
         try:

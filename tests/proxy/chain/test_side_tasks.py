@@ -210,7 +210,17 @@ async def test_what_belongs_to_no_exchange_runs_too(bench: Bench) -> None:
     async def task() -> None:
         ran.set()
 
-    bench.side_tasks.start_soon(task)
+    bench.side_tasks.start_soon("forward", task)
     await trio.testing.wait_all_tasks_blocked()
 
     assert ran.is_set()
+
+
+async def test_a_bug_of_what_belongs_to_no_exchange_harms_nobody(bench: Bench) -> None:
+    async def task() -> None:
+        raise KeyError("x")
+
+    bench.side_tasks.start_soon("forward", task)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert bench.blamed == [("forward", "KeyError")]

@@ -106,6 +106,19 @@ async def test_too_much_is_answered_before_any_filter(
         assert (await client.ask()).data == b"ok"
 
 
+async def test_limits_that_are_raised_are_raised_for_http2_too(
+    clock: MockClock,
+) -> None:
+    limits = HttpLimits(max_head=400_000, max_headers=3000)
+    large = [(b"x-%d" % n, b"y" * 120) for n in range(2900)]
+    async with http2_served(ok, limits=limits) as (served, client):
+        assert (await client.ask([*GET, *large])).data == b"ok"
+        answer = await client.ask([*GET, *large, *large[:200]])
+
+    assert answer.status == 431
+    assert served.refusals == [431]
+
+
 async def test_a_head_that_is_none_resets_its_stream(clock: MockClock) -> None:
     async with http2_served(ok) as (served, client):
         # Both libraries take it: at a head that it refuses, h2 ends the connection.

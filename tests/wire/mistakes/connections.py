@@ -71,6 +71,11 @@ def then_too_much(kind: int, size: int = LARGEST_FRAME + 1) -> bytes:
     return frame(kind, 0, 1, b"\0" * size)
 
 
+def too_large_a_head(stream: int) -> bytes:
+    """One that no library decodes to its end."""
+    return headers(stream, [STATUS, *((b"x-%d" % n, b"y") for n in range(1001))])
+
+
 FRAMES: list[Case] = [
     case("data-of-all", data(0)),
     case("headers-of-all", head(0)),
@@ -89,6 +94,8 @@ FRAMES: list[Case] = [
     case("large-headers", then_too_much(HEADERS)),
     case("large-unknown", then_too_much(UNKNOWN)),
     case("large-ping", then_too_much(PING)),
+    case("large-head", too_large_a_head),
+    case("large-head-and-settings", lambda s: settings() + too_large_a_head(s)),
     case(
         "data-padding",
         lambda s: head(s) + data(s, b"\x06abcd", PADDED | END_STREAM),

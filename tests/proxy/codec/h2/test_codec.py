@@ -19,6 +19,7 @@ from hyperframe.frame import (
 
 from proxy.codec import h2
 from proxy.codec.h2.codec import PREFACE, StreamGone
+from proxy.config.model import Http
 from tests.proxy.codec.h2.ends import GET, LIBRARIES, OK, End, Ends, frames
 
 SEEDS = Path(__file__).parents[5] / "shared" / "data" / "nghttp2-seeds"
@@ -556,7 +557,7 @@ def speaking(library: str, settings: h2.Settings | None = None) -> End:
 def test_a_head_beyond_all_bounds_ends_the_connection(
     library: str, fields: list[tuple[bytes, bytes]]
 ) -> None:
-    server = speaking(library, h2.Settings(max_header_list=100_000))
+    server = speaking(library, h2.Settings(heads=h2.HeadBounds(size=100_000)))
     block = hpack.Encoder().encode(fields)
     parts = [block[at : at + 16_384] for at in range(0, len(block), 16_384)]
     sent = [HeadersFrame(1, parts[0]), *(ContinuationFrame(1, p) for p in parts[1:])]
@@ -566,6 +567,49 @@ def test_a_head_beyond_all_bounds_ends_the_connection(
     assert server.codec.is_over
     assert server.heads == []
     assert isinstance(frames(server.codec.take())[-1], GoAwayFrame)
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_what_ends_the_connection_may_come_with_what_is_good(
+    library: str, role: h2.Role
+) -> None:
+    end = End(role, library=library)
+    first, told = (PREFACE, GET) if role == "server" else (b"", OK)
+    if role == "client":
+        assert end.codec.open(GET, is_end=True) == 1
+    end.codec.take()
+    block = hpack.Encoder().encode([*told, *((b"x-%d" % n, b"y") for n in range(1001))])
+    head = HeadersFrame(1, block, flags=["END_HEADERS"])
+    end.codec.receive(first + SettingsFrame(0).serialize() + head.serialize())
+    end.codec.ping(b"12345678")
+    end.codec.end()
+
+    assert end.codec.is_over
+    assert end.codec.failure_code == h2.ENHANCE_YOUR_CALM
+    assert end.codec.queued(1) == 0
+    assert not end.codec.can_open
+    assert end.closed == ([(1, h2.ENHANCE_YOUR_CALM, True)] * (role == "client"))
+    assert isinstance(frames(end.codec.take())[-1], GoAwayFrame)
+
+
+def test_what_is_over_a_limit_is_decoded_up_to_twice_of_it() -> None:
+    default = h2.HeadBounds()
+
+    assert h2.HeadBounds.above(Http()) == default
+    assert h2.HeadBounds.above(
+        Http(max_head=400_000, max_headers=3000)
+    ) == h2.HeadBounds(size=992_000, fields=6000, continuations=60)
+
+
+def test_a_long_head_that_is_allowed_is_read(library: str) -> None:
+    limits = Http(max_head=400_000, max_headers=3000)
+    bounds = h2.HeadBounds.above(limits)
+    fields = [*GET, *((b"x-%d" % n, b"y" * 100) for n in range(2900))]
+    ends = with_server(library, h2.Settings(heads=bounds))
+    ends.client.codec.open(fields, is_end=True)
+    ends.talk()
+
+    assert ends.server.heads == [(1, fields, True)]
 
 
 def test_no_preface_is_no_connection(library: str) -> None:

@@ -57,7 +57,7 @@ def bound(watched: Guard, frame: Frame) -> int:
         (PriorityFrame(1, depends_on=0, stream_weight=1), guard.PRIORITIES),
         (WindowUpdateFrame(0, window_increment=1), guard.WINDOW_UPDATES),
         (RstStreamFrame(1, error_code=8), guard.RESETS),
-        (ContinuationFrame(1, b"x"), guard.CONTINUATIONS),
+        (ContinuationFrame(1, b"x"), h2.HeadBounds().continuations),
         (DataFrame(1, b""), guard.EMPTY),
         (SettingsFrame(0, settings=dict.fromkeys(range(1, 40), 1)), 0),
         (PriorityFrame(3, depends_on=3, stream_weight=1), 0),
