@@ -11,7 +11,9 @@ import trio
 from meshfilters.errors import AttemptTimeout, MeshError, NoRoute, UpstreamError
 from meshfilters.exchange import Attempt
 from meshfilters.message import Buffered, Request, Response
+from meshfilters.replay import Replay
 from proxy.chain.pipeline import FORWARD
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.original import Destination
 from proxy.upstream.pool import Connection, Pool
 
@@ -21,6 +23,10 @@ RACES = 2
 PAUSES = (0.0, 0.0, 0.01, 0.05, 0.1)
 """Seconds before each time that a refused stream's request is sent again: an endpoint may
 refuse one within its own limit while it still ends another."""
+
+KEPT = 64 * 1024
+"""Bytes kept of a body that streams past, until the response's head, lest the endpoint
+refuses its stream (Linkerd's retries keep as much)."""
 
 
 class Forward:
@@ -40,6 +46,7 @@ class Forward:
         exchange = request.exchange
         begun = time.perf_counter()
         attempt: Attempt | None = None
+        replay: Replay | None = None
         try:
             service = self._services.get(request.destination)
             connected = exchange.connection
@@ -58,15 +65,20 @@ class Forward:
             attempt.reused = connection is not None
             for number, pause in enumerate(PAUSES, 1):
                 connection = connection or await self._open(pool, request, attempt)
+                if replay is None and _may_be_refused(connection, request):
+                    replay = Replay(request.body, KEPT)
+                    request = request.with_(body=replay.start())
                 try:
                     return await connection.ask(request, attempt)
                 except UpstreamError as error:
                     is_refused = error.reset is not None and not error.sent
                     is_last = number > RACES and not is_refused
-                    if is_last or not _may_repeat(error, request):
+                    if is_last or not _may_repeat(error, request, replay):
                         raise
                 attempt.reused = False
                 connection = None
+                if replay is not None:
+                    request = request.with_(body=replay.start())
                 if pause:
                     await trio.sleep(pause)
             connection = await self._open(pool, request, attempt)
@@ -77,6 +89,8 @@ class Forward:
             error.by = error.by or FORWARD
             raise
         finally:
+            if replay is not None:
+                await replay.release()
             if attempt is not None and attempt.head is None:
                 attempt.ended = self._clock()
             exchange.spent += time.perf_counter() - begun
@@ -93,9 +107,19 @@ class Forward:
         raise AttemptTimeout(f"not connected within {limit:g} s")
 
 
-def _may_repeat(error: UpstreamError, request: Request) -> bool:
-    """Whether a failure on a pooled connection was the connection's, not the request's."""
+def _may_be_refused(connection: Connection, request: Request) -> bool:
+    """Whether its body is on its way already when a stream may turn out to be refused."""
     body = request.body
-    if not error.reused or not (type(body) is Buffered and body.is_whole):
+    is_here = type(body) is Buffered and body.is_whole
+    return not is_here and not isinstance(connection, UpstreamConnection)
+
+
+def _may_repeat(error: UpstreamError, request: Request, replay: Replay | None) -> bool:
+    """Whether a failure on a pooled connection was the connection's, not the request's."""
+    if not error.reused:
         return False
-    return not error.sent or request.is_idempotent
+    if replay is not None:
+        return not (error.sent or replay.is_spilled)
+    body = request.body
+    is_here = type(body) is Buffered and body.is_whole
+    return is_here and (not error.sent or request.is_idempotent)

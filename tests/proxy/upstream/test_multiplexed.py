@@ -24,7 +24,7 @@ from meshfilters.testing import Chunks
 from proxy.codec import h2
 from proxy.config.model import Http2
 from proxy.transport.http2.channel import HIGH
-from proxy.upstream.forward import PAUSES
+from proxy.upstream.forward import KEPT, PAUSES
 from tests.proxy.upstream.bench import Bench
 from tests.proxy.upstream.http2_bench import http2_bench
 
@@ -145,6 +145,36 @@ async def test_what_was_refused_is_sent_again_whatever_the_method(
         await place.peer.answer(3, body=b"ok")
 
         assert asking.body == b"ok"
+
+
+async def test_a_body_that_streams_past_is_sent_again(
+    bench: Bench, clock: MockClock
+) -> None:
+    async with http2_bench(bench) as place:
+        body = Chunks(b"1", b"2", trailers=Headers([(b"x-sum", b"3")]))
+        asking = await place.ask(bench.request(b"POST", body))
+        place.peer.codec.reset(1, h2.REFUSED_STREAM)
+        await place.peer.turn()
+        await place.peer.answer(3, body=b"ok")
+
+        assert asking.body == b"ok"
+        assert place.asked(1).data == b"12"
+        assert place.asked(1).trailers == [(b"x-sum", b"3")]
+
+
+@pytest.mark.parametrize(
+    ("size", "code"), [(KEPT + 1, h2.REFUSED_STREAM), (KEPT, h2.CANCEL)]
+)
+async def test_a_body_that_is_too_long_or_taken_is_not_sent_again(
+    bench: Bench, clock: MockClock, size: int, code: int
+) -> None:
+    async with http2_bench(bench) as place:
+        asking = await place.ask(bench.request(b"POST", Chunks(b"x" * size)))
+        place.peer.codec.reset(1, code)
+        await place.peer.turn()
+
+        assert isinstance(asking.error, UpstreamReset)
+        assert len(place.peer.asked) == 1
 
 
 async def test_refusing_for_ever_is_an_error(bench: Bench, clock: MockClock) -> None:
