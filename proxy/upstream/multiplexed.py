@@ -223,10 +223,13 @@ class ClientConnection(Multiplexed):
             raise FilterFailed(f"a filter made a bad request: {error}") from error
         is_whole = method != b"CONNECT" and type(body) is Buffered and body.is_whole
         is_end = is_whole and not body.length and not body.trailers
-        if not self.is_usable:
+        try:
+            if not self.is_usable:
+                raise h2.StreamGone("no room for another request")
+            stream = self.codec.open(fields, is_end=is_end)
+        except h2.StreamGone as error:
             self._owner.release(self)
-            raise UpstreamReset("no room for another request", reused=True)
-        stream = self.codec.open(fields, is_end=is_end)
+            raise UpstreamReset(str(error), reused=True) from error
         channel = ResponseStream(self, stream, request, attempt)
         self.streams[stream] = channel
         if is_whole:

@@ -182,7 +182,10 @@ class Codec(Protocol):
         ...
 
     def open(self, fields: Fields, *, is_end: bool) -> int:
-        """A client's request; its stream. Call it only if ``can_open``."""
+        """A client's request; its stream. Call it only if ``can_open``.
+
+        Raises StreamGone where the library is ending the connection and has not told yet.
+        """
         ...
 
     def respond(self, stream: int, fields: Fields, *, is_end: bool) -> None:

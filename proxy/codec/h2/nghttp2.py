@@ -200,9 +200,10 @@ class Nghttp2Codec:
         self._receiver.on_room()
 
     def _on_settings(self, event: SettingsReceived) -> None:
-        if not self.is_over:
+        # A session that is ending by itself takes no calls, before it has told so.
+        with suppress(NGH2Error):
             self._take_settings()
-            self._receiver.on_room()
+        self._receiver.on_room()
 
     def _on_informational(self, event: InformationalResponseReceived) -> None:
         self._guard.heard += 1
@@ -280,7 +281,10 @@ class Nghttp2Codec:
         return self.is_over or self._is_ended or self._last > LAST_STREAM
 
     def open(self, fields: Fields, *, is_end: bool) -> int:
-        stream = self._connection.send_request(fields, end_stream=is_end)
+        try:
+            stream = self._connection.send_request(fields, end_stream=is_end)
+        except NGH2Error as error:
+            raise StreamGone(str(error)) from error
         self._last = stream
         self._open.add(stream)
         self._guard.halves.opened(stream)
@@ -339,17 +343,18 @@ class Nghttp2Codec:
             self._reset_by_us.add(stream)
 
     def ping(self, payload: bytes) -> None:
-        if not self.is_over:
+        with suppress(NGH2Error):
             self._connection.ping(payload)
 
     def announce_end(self) -> None:
-        if not self.is_over:
+        with suppress(NGH2Error):
             self._connection.send_shutdown_notice()
 
     def end(self, code: int = NO_ERROR) -> None:
         if not self.is_over:
             self._is_ended = True
-            self._connection.send_goaway(code)
+            with suppress(NGH2Error):
+                self._connection.send_goaway(code)
 
     def fail(self, code: int, why: str) -> None:
         if not self.is_over:

@@ -592,6 +592,21 @@ def test_what_ends_the_connection_may_come_with_what_is_good(
     assert isinstance(frames(end.codec.take())[-1], GoAwayFrame)
 
 
+def test_settings_may_come_behind_a_goaway(library: str) -> None:
+    ends = with_server(library, h2.Settings())
+    ends.ask()
+    ends.server.codec.respond(1, OK, is_end=True)
+    ends.talk()
+    last = GoAwayFrame(0, last_stream_id=0).serialize()
+    ends.server.codec.receive(last + SettingsFrame(0, settings={4: 100}).serialize())
+    ends.server.codec.ping(b"12345678")
+    ends.server.codec.announce_end()
+    ends.talk()
+
+    assert ends.server.goaways == [(0, h2.NO_ERROR)]
+    assert ends.server.codec.is_closing
+
+
 def test_what_is_over_a_limit_is_decoded_up_to_twice_of_it() -> None:
     default = h2.HeadBounds()
 
