@@ -23,13 +23,28 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """Methods that may be sent again without asking (RFC 9110, 9.2.2)."""
 
 
+class Written:
+    """What codecs made of fields that several heads share; theirs alone.
+
+    Of each protocol the last whole head is kept, behind what it was made of besides.
+    """
+
+    __slots__ = ("block", "h1", "h2")
+
+    def __init__(self, block: bytes | None = None) -> None:
+        self.block = block
+        """The fields, as HTTP/1.1 has them."""
+        self.h1: tuple[tuple[object, ...], bytes] | None = None
+        self.h2: tuple[tuple[object, ...], Sequence[tuple[bytes, bytes]]] | None = None
+
+
 class Headers:
     """Fields in the order and spelling they came; names are looked up in any case.
 
     Names and values are bytes. Codecs refuse CR, LF and NUL when they write.
     """
 
-    __slots__ = ("_index", "_parsed", "_raw", "wire")
+    __slots__ = ("_index", "_parsed", "_raw", "written")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
         # Shared by copies, and by heads of a connection that are alike: an edit makes
@@ -39,21 +54,21 @@ class Headers:
         self._index: Mapping[bytes, bytes] | None = None
         # The fields as a codec has checked them.
         self._parsed: Sequence[tuple[bytes, bytes]] | None = None
-        self.wire: bytes | None = None
-        """For codecs: the fields as they are written, good while nothing is edited."""
+        self.written: Written | None = None
+        """For codecs; good while nothing is edited."""
 
     @classmethod
     def parsed(
         cls,
         fields: Sequence[tuple[bytes, bytes]],
         index: Mapping[bytes, bytes],
-        wire: bytes | None = None,
+        written: Written | None = None,
     ) -> Headers:
         """For codecs: fields whose every byte has been checked, with their index."""
         headers = cls.__new__(cls)
         headers._raw = headers._parsed = fields
         headers._index = index
-        headers.wire = wire
+        headers.written = written
         return headers
 
     @property
@@ -112,7 +127,7 @@ class Headers:
         if not unwanted.isdisjoint(self.index):
             kept = [f for f in self._raw if f[0].lower() not in unwanted]
             if not self.is_edited:
-                self._parsed, self.wire = kept, None
+                self._parsed, self.written = kept, None
             self._raw = kept
             self._index = None
 
@@ -120,7 +135,7 @@ class Headers:
         """Another Headers with the same fields; an edit of one leaves the other."""
         copied = Headers.__new__(Headers)
         copied._raw, copied._index = self._raw, self._index
-        copied._parsed, copied.wire = self._parsed, self.wire
+        copied._parsed, copied.written = self._parsed, self.written
         return copied
 
     def __contains__(self, name: bytes) -> bool:

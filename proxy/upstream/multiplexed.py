@@ -204,10 +204,6 @@ class ClientConnection(Multiplexed):
             headers = as_extended_connect(headers)
         elif method == b"CONNECT":
             length = None
-        version = TOLD.get(request.exchange.version)
-        if self._is_mesh and version is not None:
-            headers = headers.copy()
-            headers.add(ORIG_PROTO, version)
         try:
             fields = h2.write_request(
                 method,
@@ -221,6 +217,9 @@ class ClientConnection(Multiplexed):
         except h2.UnwritableHead as error:
             self._owner.release(self)
             raise FilterFailed(f"a filter made a bad request: {error}") from error
+        version = TOLD.get(request.exchange.version)
+        if self._is_mesh and version is not None:
+            fields = [*fields, (ORIG_PROTO, version)]
         is_whole = method != b"CONNECT" and type(body) is Buffered and body.is_whole
         is_end = is_whole and not body.length and not body.trailers
         try:

@@ -207,7 +207,8 @@ def test_an_expired_certificate_does_not_replace_a_good_one(
     kit.now = NOW - kit.epoch
     watched = Watched(files, serial, kit.env)
 
-    ROOT.issue(uris=[WEB], ends=-30).write(tmp_path, "web")
+    # An hour: the filter's clock stands at the time this module was imported.
+    ROOT.issue(uris=[WEB], starts=-7200, ends=-3600).write(tmp_path, "web")
     watched.look()
 
     assert watched.value == ISSUED.certificate.serial_number

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import attrs
 
-from meshfilters.message import Headers
+from meshfilters.message import Headers, Written
 from proxy.codec.h1.wire import HeadLimits
 
 LARGEST = 1024
@@ -28,8 +28,8 @@ class Seen:
     fields: tuple[tuple[bytes, bytes], ...]
     index: Mapping[bytes, bytes]
     """As a proxy: heads that are alike share it, and none may change it."""
-    wire: bytes
-    """The fields as they are written while nobody edits them."""
+    written: Written
+    """What was written of the fields while nobody edited them."""
     limits: HeadLimits
     """What it was held against; a change of configuration makes others."""
     host: bytes = b""
@@ -46,11 +46,11 @@ class Seen:
     ) -> Seen:
         """A head that has just been read, before anybody may have edited it."""
         fields, index = tuple(headers.raw), MappingProxyType({**headers.index})
-        return cls(block, fields, index, wire_of(fields), limits, host)
+        return cls(block, fields, index, Written(wire_of(fields)), limits, host)
 
     def headers(self) -> Headers:
         """The fields, as if they had just been read."""
-        return Headers.parsed(self.fields, self.index, self.wire)
+        return Headers.parsed(self.fields, self.index, self.written)
 
 
 def wire_of(fields: Sequence[tuple[bytes, bytes]]) -> bytes:

@@ -39,6 +39,10 @@ def write_request(
 
     An Upgrade field among ``headers`` is announced in Connection. Raises UnwritableHead.
     """
+    written = None if headers.is_edited else headers.written
+    key = method, target, length
+    if written is not None and written.h1 is not None and written.h1[0] == key:
+        return written.h1[1]
     framing = _framing(headers, length, tells_empty=False)
     if b"upgrade" in headers.index:
         framing += b"Connection: upgrade\r\n"
@@ -48,6 +52,8 @@ def write_request(
     # To its end: a target with a whole line in it would begin a second request.
     if line is None or line.end() != len(method) + len(target) + _LINE_REST:
         raise UnwritableHead(f"not a request line: {method!r} {target!r}")
+    if written is not None:
+        written.h1 = key, head
     return head
 
 
@@ -65,6 +71,10 @@ def write_response(
     HEAD, 1xx, 204, 304. With no ``length`` and a ``connection`` that closes, the caller
     may leave the body without framing by setting ``is_bodiless`` too (HTTP/1.0).
     """
+    written = None if headers.is_edited else headers.written
+    key = status, length, is_bodiless, connection
+    if written is not None and written.h1 is not None and written.h1[0] == key:
+        return written.h1[1]
     if not is_bodiless:
         if status < 200:
             raise UnwritableHead(f"not a status that ends an exchange: {status}")
@@ -74,7 +84,10 @@ def write_response(
         if length is None or status < 200 or status == 204:
             headers.remove(b"content-length")
     line = _STATUS_LINES.get(status) or _status_line(status)
-    return b"%b%b%b%b\r\n" % (line, _write_fields(headers), framing, connection)
+    head = b"%b%b%b%b\r\n" % (line, _write_fields(headers), framing, connection)
+    if written is not None:
+        written.h1 = key, head
+    return head
 
 
 def _status_line(status: int) -> bytes:
@@ -116,7 +129,8 @@ def _framing(headers: Headers, length: int | None, *, tells_empty: bool) -> byte
 def _write_fields(headers: Headers) -> bytes:
     raw = headers.raw
     if not headers.is_edited:
-        return wire_of(raw) if headers.wire is None else headers.wire
+        block = None if headers.written is None else headers.written.block
+        return wire_of(raw) if block is None else block
     try:
         block = wire_of(raw)
     except TypeError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from meshfilters.message import Headers
+from meshfilters.message import Headers, Written
 from proxy.codec.h1.wire import HeadLimits
 from proxy.codec.h2.codec import Fields
 from proxy.codec.h2.fields import (
@@ -30,11 +30,20 @@ NOTHING = Headers()
 class Requests:
     """Reads the requests' heads of one connection."""
 
-    __slots__ = ("_fields", "_head", "_index", "_is_end", "_limits", "_raw")
+    __slots__ = (
+        "_fields",
+        "_head",
+        "_index",
+        "_is_end",
+        "_limits",
+        "_raw",
+        "_written",
+    )
 
     _head: RequestHead
     _raw: tuple[tuple[bytes, bytes], ...]
     _index: Mapping[bytes, bytes]
+    _written: Written
 
     def __init__(self) -> None:
         self._fields: Fields = ()
@@ -48,7 +57,7 @@ class Requests:
             return RequestHead(
                 seen.method,
                 seen.target,
-                Headers.parsed(self._raw, self._index),
+                Headers.parsed(self._raw, self._index, self._written),
                 seen.host,
                 seen.length,
                 seen.scheme,
@@ -59,6 +68,7 @@ class Requests:
         if len(fields) <= LARGEST:
             self._fields, self._is_end, self._limits = fields, is_end, limits
             self._raw, self._index = _fixed(head.headers)
+            self._written = Written()
             # Not the head itself: whoever gets it may change it.
             self._head = RequestHead(
                 head.method,
@@ -76,10 +86,19 @@ class Requests:
 class Responses:
     """Reads the final responses' heads of one connection."""
 
-    __slots__ = ("_fields", "_index", "_is_end", "_length", "_raw", "_status")
+    __slots__ = (
+        "_fields",
+        "_index",
+        "_is_end",
+        "_length",
+        "_raw",
+        "_status",
+        "_written",
+    )
 
     _raw: tuple[tuple[bytes, bytes], ...]
     _index: Mapping[bytes, bytes]
+    _written: Written
     _status: int
     _length: int | None
 
@@ -93,12 +112,13 @@ class Responses:
         """The head of a response to ``method``. Raises HeadError."""
         is_plain = method != b"HEAD"
         if is_plain and is_end == self._is_end and fields == self._fields:
-            headers = Headers.parsed(self._raw, self._index)
+            headers = Headers.parsed(self._raw, self._index, self._written)
             return ResponseHead(self._status, headers, self._length)
         head = read_response(fields, is_end, method, limits)
         if is_plain and len(fields) <= LARGEST:
             self._fields, self._is_end = fields, is_end
             self._raw, self._index = _fixed(head.headers)
+            self._written = Written()
             self._status, self._length = head.status, head.length
         return head
 

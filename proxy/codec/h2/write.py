@@ -11,6 +11,7 @@ from proxy.codec.h1.fields import SINGLE
 from proxy.codec.h1.framing import FORBIDDEN_TRAILERS
 from proxy.codec.h1.grammar import HOST
 from proxy.codec.h1.write import UnwritableHead
+from proxy.codec.h2.codec import Fields
 from proxy.codec.h2.fields import BLOCK, CONNECTION_SPECIFIC, METHOD, TARGET
 
 DROPPED = CONNECTION_SPECIFIC | {b"host", b"proxy-authenticate", b"proxy-authorization"}
@@ -26,9 +27,13 @@ def write_request(
     authority_default: bytes,
     length: int | None,
     protocol: bytes = b"",
-) -> list[tuple[bytes, bytes]]:
+) -> Fields:
     """A request's fields; ``length`` is its body's. Raises UnwritableHead."""
     authority = headers.index.get(b"host", authority_default)
+    written = None if headers.is_edited else headers.written
+    key = method, target, authority, scheme, length, protocol
+    if written is not None and written.h2 is not None and written.h2[0] == key:
+        return written.h2[1]
     if METHOD.fullmatch(method) is None:
         raise UnwritableHead(f"not a method: {method!r}")
     fields = [(b":method", method)]
@@ -48,13 +53,21 @@ def write_request(
         raise UnwritableHead(f"not an authority: {authority!r}")
     _write(fields, headers)
     _frame(fields, headers, length, tells_empty=False)
-    return fields
+    if written is None:
+        return fields
+    kept = tuple(fields)
+    written.h2 = key, kept
+    return kept
 
 
 def write_response(
     status: int, headers: Headers, length: int | None, *, is_bodiless: bool = False
-) -> list[tuple[bytes, bytes]]:
+) -> Fields:
     """A response's fields; ``is_bodiless`` keeps the length it tells of another's body."""
+    written = None if headers.is_edited else headers.written
+    key = status, length, is_bodiless
+    if written is not None and written.h2 is not None and written.h2[0] == key:
+        return written.h2[1]
     if not 100 <= status <= 999:
         raise UnwritableHead(f"not a status: {status}")
     fields = [(b":status", b"%d" % status)]
@@ -63,10 +76,14 @@ def write_response(
     _write(fields, headers)
     if not is_bodiless:
         _frame(fields, headers, length, tells_empty=True)
-    return fields
+    if written is None:
+        return fields
+    kept = tuple(fields)
+    written.h2 = key, kept
+    return kept
 
 
-def write_trailers(headers: Headers) -> list[tuple[bytes, bytes]]:
+def write_trailers(headers: Headers) -> Fields:
     """The fields behind a body. Raises UnwritableHead."""
     if headers.is_edited and not FORBIDDEN_TRAILERS.isdisjoint(headers.index):
         raise UnwritableHead("a trailer that would change what the head said")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from meshfilters.message import Headers
+from meshfilters.message import Headers, Written
 from proxy.codec.h1.reader import Reader
 from proxy.codec.h1.request import read_request
 from proxy.codec.h1.write import (
@@ -216,3 +218,35 @@ def test_chunks_and_trailers() -> None:
 def test_a_filters_trailer_changes_nothing_that_the_head_said(name: bytes) -> None:
     with pytest.raises(UnwritableHead, match="trailer"):
         write_last_chunk(Headers([(name, b"5")]))
+
+
+def test_heads_that_share_their_fields_are_written_once() -> None:
+    shared = Written(b"Host: a.test\r\nX: 1\r\n")
+
+    def alike() -> Headers:
+        index = {b"host": b"a.test", b"x": b"1"}
+        return Headers.parsed((HOST, (b"X", b"1")), index, shared)
+
+    def asked(headers: Headers, target: bytes = b"/", length: int | None = 0) -> bytes:
+        return write_request(b"GET", target, headers, length)
+
+    def told(headers: Headers, status: int = 200, connection: bytes = b"") -> bytes:
+        return write_response(status, headers, 0, connection=connection)
+
+    assert asked(alike()) == b"GET / HTTP/1.1\r\nHost: a.test\r\nX: 1\r\n\r\n"
+    assert asked(alike()) is asked(alike())
+    assert asked(alike(), b"/b").startswith(b"GET /b HTTP/1.1\r\n")
+    assert b"\r\nContent-Length: 3\r\n" in asked(alike(), length=3)
+    assert told(alike()) is told(alike())
+    assert told(alike(), connection=CLOSE).endswith(CLOSE + b"\r\n")
+    assert told(alike(), 201).startswith(b"HTTP/1.1 201 ")
+    edits: list[Callable[[Headers], None]] = [
+        lambda headers: headers.set(b"X", b"2"),
+        lambda headers: headers.remove(b"X"),
+    ]
+    for edit in edits:
+        edited = alike()
+        edit(edited)
+        assert b"X: 1" not in asked(edited)
+        assert b"X: 1" not in told(edited)
+    assert b"X: 1" in asked(alike())

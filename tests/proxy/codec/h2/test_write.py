@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from meshfilters.message import Headers
+from meshfilters.message import Headers, Written
 from proxy.codec.h1.write import UnwritableHead
+from proxy.codec.h2.codec import Fields
 from proxy.codec.h2.write import write_request, write_response, write_trailers
 from tests.proxy.codec.h2.ends import OK
 
 
-def request(headers: Headers, **more: object) -> list[tuple[bytes, bytes]]:
+def request(headers: Headers, **more: object) -> Fields:
     given: dict[str, object] = {"scheme": b"http", "authority_default": b"app"}
     given |= {"length": None} | more
     return write_request(b"POST", b"/", headers, **given)  # type: ignore[arg-type]  # as given
@@ -76,3 +79,27 @@ def test_trailers_are_written_if_they_may_be() -> None:
     assert write_trailers(Headers([(b"X-Sum", b"1")])) == [(b"x-sum", b"1")]
     with pytest.raises(UnwritableHead):
         write_trailers(Headers([(b"Content-Length", b"1")]))
+
+
+def test_heads_that_share_their_fields_are_written_once() -> None:
+    shared = Written()
+
+    def alike() -> Headers:
+        fields, index = ((b"x", b"1"), (b"host", b"app")), {b"x": b"1", b"host": b"app"}
+        return Headers.parsed(fields, index, shared)
+
+    assert request(alike()) == request(alike())
+    assert request(alike()) is request(alike())
+    assert dict(request(alike(), scheme=b"https"))[b":scheme"] == b"https"
+    assert dict(request(alike(), length=3))[b"content-length"] == b"3"
+    assert write_response(200, alike(), 0) is write_response(200, alike(), 0)
+    assert write_response(201, alike(), 0)[0] == (b":status", b"201")
+    edits: list[Callable[[Headers], None]] = [
+        lambda headers: headers.set(b"x", b"2"),
+        lambda headers: headers.remove(b"x"),
+    ]
+    for edit in edits:
+        edited = alike()
+        edit(edited)
+        assert (b"x", b"1") not in request(edited)
+    assert (b"x", b"1") in request(alike())
