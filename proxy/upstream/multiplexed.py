@@ -85,8 +85,11 @@ class ClientConnection(Multiplexed):
         self.deadlines = deadlines
         self._side_tasks = side_tasks
         self._owner = owner
-        self._scheme = b"http" if stream.tls is None else b"https"
-        self._is_mesh = stream.tls is not None and stream.tls.alpn == MESH
+        tls = stream.tls
+        self.identity = tls.peer.identity if tls is not None and tls.peer else None
+        """The name the endpoint proved."""
+        self._scheme = b"http" if tls is None else b"https"
+        self._is_mesh = tls is not None and tls.alpn == MESH
         self._responses = Responses()
         self._has_served = False
         self._is_leaving = False
@@ -101,12 +104,6 @@ class ClientConnection(Multiplexed):
         if settings.max_age is not None:
             jitter = 1 - JITTER + 2 * JITTER * random()
             self._age.set(self.clock() + settings.max_age * jitter)
-
-    @property
-    def identity(self) -> str | None:
-        """The name the endpoint proved."""
-        tls = self.stream.tls
-        return tls.peer.identity if tls is not None and tls.peer is not None else None
 
     @property
     def is_usable(self) -> bool:
@@ -199,7 +196,8 @@ class ClientConnection(Multiplexed):
     def _open(self, request: Request, attempt: Attempt) -> ResponseStream:
         body, headers = request.body, attempt.headers
         method, protocol, length = request.method, b"", body.length
-        if is_websocket(request):
+        to_websocket = is_websocket(request)
+        if to_websocket:
             method, protocol, length = b"CONNECT", b"websocket", None
             headers = as_extended_connect(headers)
         elif method == b"CONNECT":
@@ -210,7 +208,7 @@ class ClientConnection(Multiplexed):
                 request.target,
                 headers,
                 scheme=self._scheme,
-                authority_default=host_of(attempt.endpoint),
+                authority=headers.index.get(b"host") or host_of(attempt.endpoint),
                 length=length,
                 protocol=protocol,
             )
@@ -230,6 +228,7 @@ class ClientConnection(Multiplexed):
             self._owner.release(self)
             raise UpstreamReset(str(error), reused=True) from error
         channel = ResponseStream(self, stream, request, attempt)
+        channel.is_websocket = to_websocket
         self.streams[stream] = channel
         if is_whole:
             assert isinstance(body, Buffered)
@@ -302,7 +301,7 @@ class ClientConnection(Multiplexed):
     ) -> Response:
         request = channel.request
         is_connect = request.method == b"CONNECT" and head.status < 300
-        if is_websocket(request) and head.status == 200:
+        if channel.is_websocket and head.status == 200:
             headers = head.headers
             headers.add(b"Upgrade", b"websocket")
             headers.add(b"Sec-WebSocket-Accept", accept_of(request.headers))

@@ -35,6 +35,7 @@ class ResponseStream(Channel):
         "head",
         "informational",
         "is_sent",
+        "is_websocket",
         "pump",
         "request",
         "sent_at",
@@ -55,6 +56,8 @@ class ResponseStream(Channel):
         self.head: h2.ResponseHead | None = None
         self.informational: list[tuple[int, Headers]] = []
         self.pump: SideTask | None = None
+        self.is_websocket = False
+        """Whether it becomes one when the endpoint agrees."""
         self.is_sent = False
         """Whether the request has been queued to its end."""
         self.sent_at = math.inf

@@ -24,12 +24,11 @@ def write_request(
     headers: Headers,
     *,
     scheme: bytes,
-    authority_default: bytes,
+    authority: bytes,
     length: int | None,
     protocol: bytes = b"",
 ) -> Fields:
     """A request's fields; ``length`` is its body's. Raises UnwritableHead."""
-    authority = headers.index.get(b"host", authority_default)
     written = None if headers.is_edited else headers.written
     key = method, target, authority, scheme, length, protocol
     if written is not None and written.h2 is not None and written.h2[0] == key:

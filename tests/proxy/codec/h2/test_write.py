@@ -14,7 +14,7 @@ from tests.proxy.codec.h2.ends import OK
 
 
 def request(headers: Headers, **more: object) -> Fields:
-    given: dict[str, object] = {"scheme": b"http", "authority_default": b"app"}
+    given: dict[str, object] = {"scheme": b"http", "authority": b"app"}
     given |= {"length": None} | more
     return write_request(b"POST", b"/", headers, **given)  # type: ignore[arg-type]  # as given
 
@@ -25,7 +25,7 @@ def test_a_request_is_written_in_lower_case_without_what_is_http1s() -> None:
         {b"host": b"web", b"x-some": b"Thing", b"upgrade": b"x"},
     )
 
-    assert request(headers, length=3) == [
+    assert request(headers, length=3, authority=b"web") == [
         (b":method", b"POST"),
         (b":scheme", b"http"),
         (b":authority", b"web"),
@@ -59,7 +59,7 @@ def test_what_a_filter_broke_is_not_written(field: tuple[bytes, bytes]) -> None:
 def test_a_bad_line_is_not_written(method: bytes, target: bytes) -> None:
     with pytest.raises(UnwritableHead):
         write_request(
-            method, target, Headers(), scheme=b"http", authority_default=b"a", length=0
+            method, target, Headers(), scheme=b"http", authority=b"a", length=0
         )
 
 
