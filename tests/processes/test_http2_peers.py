@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from proxy.codec import h2
 from tests.authority import API, root
 from tests.processes.intermediaries import PROGRAMS
 from tests.processes.origin import Origin, digest, pattern
@@ -221,12 +222,14 @@ def test_trailers_of_http1_come_out_as_they_went_in(place: Place) -> None:
 @pytest.mark.parametrize("app", ["nginx", "limited"])
 def test_h2load_is_answered_every_time(place: Place, app: str, way: str) -> None:
     # Ten times the streams that one of the servers grants on a connection.
-    load = ("h2load", "-n", "2000", "-c", "2", "-m", "50")
+    count = 2000 if h2.library() == "ngh2" else 400  # python's h2 is slow
+    load = ("h2load", "-n", f"{count}", "-c", "2", "-m", "50")
 
     said = place.run(*load, place.url(app, way, "/body"))
 
-    assert "2000 total, 2000 started, 2000 done, 2000 succeeded, 0 failed" in said
-    assert "status codes: 2000 2xx" in said
+    done = f"{count} total, {count} started, {count} done, {count} succeeded, 0 failed"
+    assert done in said
+    assert f"status codes: {count} 2xx" in said
 
 
 def test_curl_negotiates_by_alpn(place: Place) -> None:
