@@ -33,3 +33,14 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     ]
 
     assert not broken
+
+
+def test_contributors_are_told_of_every_program_that_a_check_installs() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    (needed,) = re.findall(r"^needed=\((.*?)\)", script, re.DOTALL | re.MULTILINE)
+    packages = {each.partition(":")[2] for each in needed.split()}
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+
+    assert len(packages) > 10
+    # Git is how they have come by the page.
+    assert {each for each in packages if each not in page} <= {"git"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import attrs
 import pytest
 
 import meshfilters
+from tests.processes.programs import DAEMONS, needed
 from tests.processes.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +31,6 @@ AS_USER = (
     # It may have to read a checkout, or a Python, in somebody's private folder.
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
-
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 @attrs.frozen
@@ -91,14 +89,13 @@ class Namespace:
 
 
 def environment() -> Mapping[str, str]:
-    return {**os.environ, "PATH": PATH, "PYTHONPATH": f"{SITE}:{ROOT}"}
+    return {**os.environ, "PATH": DAEMONS, "PYTHONPATH": f"{SITE}:{ROOT}"}
 
 
 def require() -> None:
-    """Skip where namespaces cannot be had."""
-    missing = [each for each in NEEDED if shutil.which(each, path=PATH) is None]
-    if missing:
-        pytest.skip(f"no {', '.join(missing)}")
+    """Go no further where namespaces cannot be had."""
+    for each in NEEDED:
+        needed(each)
     if os.geteuid() != 0:
         pytest.skip("needs root")
     if not Path("/proc/sys/net/ipv6").is_dir():

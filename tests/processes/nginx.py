@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
+from tests.processes.programs import needed
 from tests.wire.running import free_ports
 
 CONFIGURATION = """\
@@ -34,14 +33,13 @@ http {{
 @contextmanager
 def nginx(folder: Path) -> Iterator[int]:
     """Serve ``folder``; yields the port."""
-    if shutil.which("nginx") is None:
-        pytest.skip("needs nginx")
+    program = needed("nginx")
     (port,) = free_ports(1)
     configuration = folder / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(folder=folder, port=port))
     with (folder / "nginx.log").open("wb") as log:
         process = subprocess.Popen(
-            ["nginx", "-p", folder, "-c", configuration, "-e", "stderr"], stderr=log
+            [program, "-p", folder, "-c", configuration, "-e", "stderr"], stderr=log
         )
     try:
         deadline = time.monotonic() + 10

@@ -8,23 +8,44 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from tests.processes.waiting import eventually
 
 PEERS = Path(__file__).parent / "peers"
-DAEMONS = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+DAEMONS = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin:/sbin"
 """Where Debian has what is no command of a user's."""
 
 
+PEERS_ARE = "TULLE_PEERS"
+"""The environment variable that is ``required`` where no peer may be missing."""
+
+
+def missing(peer: str) -> NoReturn:
+    """Skip what needs a peer, or fail where all peers must be there."""
+    if os.environ.get(PEERS_ARE) == "required":
+        pytest.fail(f"needs {peer}", pytrace=False)
+    pytest.skip(f"needs {peer}", allow_module_level=True)
+
+
 def needed(program: str) -> str:
-    """Where a program is; skips the test without it."""
+    """Where a program is; nothing goes on without it."""
     found = shutil.which(program, path=DAEMONS)
     if found is None:
-        pytest.skip(f"needs {program}")
+        missing(program)
     return found
+
+
+def needed_module(name: str) -> Any:
+    """A library of somebody else's; nothing goes on without it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        missing(name)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import smtplib
 import socketserver
 import subprocess
@@ -16,15 +15,11 @@ import attrs
 import httpx
 import pytest
 
+from tests.processes.programs import needed
 from tests.processes.waiting import eventually
 from tests.wire.running import free_ports, running
 
 pytestmark = pytest.mark.slow
-
-needs_redis = pytest.mark.skipif(
-    not shutil.which("redis-server") or not shutil.which("redis-cli"),
-    reason="no redis",
-)
 
 LIMIT = 0.5
 """Seconds; a client that speaks first must not notice it."""
@@ -108,12 +103,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def redis(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("redis")
     port = str(place.ports["redis_behind"])
-    command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", ""]
+    command = [
+        needed("redis-server"),
+        "--port",
+        port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+    ]
     server = subprocess.Popen(
         [*command, "--dir", str(folder)], stdout=subprocess.DEVNULL
     )
     try:
-        ping = ["redis-cli", "-p", port, "ping"]
+        ping = [needed("redis-cli"), "-p", port, "ping"]
         eventually(lambda: subprocess.run(ping, capture_output=True).returncode == 0)
         yield
     finally:
@@ -121,7 +124,6 @@ def redis(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         server.wait(10)
 
 
-@needs_redis
 @pytest.mark.usefixtures("redis")
 def test_redis_is_asked_without_anybody_being_told_of_it(place: Place) -> None:
     assert place.redis("ping") == "PONG"
@@ -132,7 +134,6 @@ def test_redis_is_asked_without_anybody_being_told_of_it(place: Place) -> None:
     )
 
 
-@needs_redis
 @pytest.mark.usefixtures("redis")
 def test_a_large_value_goes_both_ways_whole(place: Place) -> None:
     value = "0123456789abcdef" * 300_000
@@ -141,7 +142,6 @@ def test_a_large_value_goes_both_ways_whole(place: Place) -> None:
     assert place.redis("get", "large") == value
 
 
-@needs_redis
 @pytest.mark.usefixtures("redis")
 def test_many_clients_ask_redis_at_once(place: Place) -> None:
     port = str(place.ports["redis"])

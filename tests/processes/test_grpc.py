@@ -19,10 +19,15 @@ import pytest
 
 from tests.processes.interop import EXPECTED, GIVEN, SERVICE
 from tests.processes.pair import WAYS, Pair, paired
-from tests.processes.programs import PEERS, telling_its_port
+from tests.processes.programs import (
+    PEERS,
+    missing,
+    needed_module,
+    telling_its_port,
+)
 from tests.processes.waiting import PATIENCE
 
-grpc = pytest.importorskip("grpc")
+needed_module("grpc")
 from tests.processes.grpcio_peers import (  # noqa: E402  # needs grpc
     Client,
     Interop,
@@ -34,6 +39,8 @@ from tests.processes.grpcio_peers import (  # noqa: E402  # needs grpc
 pytestmark = pytest.mark.slow
 
 LIBRARIES = ("grpcio", "grpclib", "grpc_js")
+GRPC_JS = "1.14.7"
+"""The version that npm installs."""
 LIMITED = 10
 """Streams that one of the servers grants on a connection."""
 
@@ -61,14 +68,14 @@ def languages(tmp_path_factory: pytest.TempPathFactory) -> Languages:
     if shutil.which("node") is None or shutil.which("npm") is None:
         return Languages(None)
     folder = tmp_path_factory.mktemp("node")
-    quietly = ("--no-audit", "--no-fund", "--silent")
+    quietly = ("--no-audit", "--no-fund", "--loglevel=error")
     command: list[str | Path] = [
         "npm",
         "install",
         *quietly,
         "--prefix",
         folder,
-        "@grpc/grpc-js",
+        f"@grpc/grpc-js@{GRPC_JS}",
     ]
     # A machine that reaches no registry tests without it.
     try:
@@ -95,7 +102,7 @@ class Place:
             return observed(port, calls)
         command = self.languages.command(library, "client")
         if command is None:
-            pytest.skip(f"needs {library}")
+            missing(library)
         ran = subprocess.run(
             [*command, str(port), json.dumps({**GIVEN, "calls": calls})],
             env=self.languages.environment,
@@ -141,7 +148,7 @@ def test_libraries_understand_each_other(
     place: Place, client: str, server: str, way: str
 ) -> None:
     if (server, way) not in place.pair.ports:
-        pytest.skip(f"needs {server}")
+        missing(server)
 
     expected = dict(EXPECTED)
     if "grpclib" in (client, server):

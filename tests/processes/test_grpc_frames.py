@@ -27,12 +27,13 @@ from tests.processes.grpc_frames import (
 )
 from tests.processes.interop import SERVICE
 from tests.processes.pair import WAYS, Pair, paired
+from tests.processes.programs import needed_module
 from tests.processes.waiting import PATIENCE
 from tests.wire.backend import Backend
 from tests.wire.frames import Fields, Frames
 from tests.wire.raw import NO_ERROR, data, goaway, ping, reset, settings
 
-grpc = pytest.importorskip("grpc")
+needed_module("grpc")
 from tests.processes.grpcio_peers import Client, code  # noqa: E402  # needs grpc
 
 pytestmark = pytest.mark.slow

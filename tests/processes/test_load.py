@@ -21,6 +21,7 @@ import pytest
 import meshfilters
 from tests.processes.nginx import nginx
 from tests.processes.origin import BLOCK, Origin, digest, pattern
+from tests.processes.programs import needed
 from tests.processes.talk import answered, connect
 from tests.processes.waiting import PATIENCE, eventually
 from tests.wire.running import Running, free_ports, running
@@ -100,8 +101,7 @@ def before_origin(tmp_path: Path) -> Iterator[Place]:
 
 
 def tool(*command: str) -> subprocess.Popen[str]:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"needs {command[0]}")
+    needed(command[0])
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

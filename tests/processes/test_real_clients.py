@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from websockets.sync.client import connect as open_websocket
 
 from tests.processes.nginx import nginx
 from tests.processes.origin import Origin, digest, pattern
+from tests.processes.programs import needed
 from tests.processes.talk import answered, chunked_request, connect, echoing
 from tests.processes.waiting import PATIENCE
 from tests.wire.running import free_ports, running
@@ -65,8 +65,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    if shutil.which("curl") is None:
-        pytest.skip("needs curl")
+    needed("curl")
     folder = tmp_path_factory.mktemp("real")
     (folder / "file.txt").write_text("0123456789\n")
     with Origin() as origin, nginx(folder) as fast, echoing() as echo:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 from tests.processes import namespaces
 from tests.processes.far_end import ECHO, GREETS
 from tests.processes.namespaces import USER, Namespace, add_address, connect, namespace
+from tests.processes.programs import needed
 from tests.processes.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -392,10 +392,9 @@ def test_http2_goes_through_to_what_speaks_less(redirected: World) -> None:
     assert (answer.status, answer.by) == (200, "outbound")
 
 
-@pytest.mark.skipif(shutil.which("nghttpd") is None, reason="no nghttpd")
 def test_http2_stays_http2_where_it_is_spoken(redirected: World, folder: Path) -> None:
     (folder / "page.txt").write_text("over HTTP/2")
-    server = ("nghttpd", "--no-tls", f"--htdocs={folder}", "8443")
+    server = (needed("nghttpd"), "--no-tls", f"--htdocs={folder}", "8443")
     with redirected.far.running(*server):
         ask = partial(redirected.ask, FAR, 8443, "--http2-prior-knowledge")
         eventually(lambda: ask().status == 404)

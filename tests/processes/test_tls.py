@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import attrs
 import pytest
 
 from tests.authority import API, WEB, Authority, Issued, root
+from tests.processes.programs import needed
 from tests.wire.running import free_ports, running
 
 pytestmark = pytest.mark.slow
@@ -114,8 +114,8 @@ LISTENERS = ("inbound", "outbound", "through", "opaque")
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    if shutil.which("nginx") is None or shutil.which("curl") is None:
-        pytest.skip("needs nginx and curl")
+    program = needed("nginx")
+    needed("curl")
     folder = tmp_path_factory.mktemp("tls")
     app, nginx_tls = free_ports(2)
     place = Place(folder, {"app": app, "nginx_tls": nginx_tls})
@@ -127,7 +127,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, **place.ports))
     with (folder / "nginx.log").open("wb") as log:
         process = subprocess.Popen(
-            ["nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"],
+            [program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"],
             stderr=log,
         )
     yield place

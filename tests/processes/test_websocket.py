@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from websockets.sync.client import connect as open_websocket
 
 from tests.processes.origin import Origin, pattern
 from tests.processes.pair import WAYS, Pair, paired
+from tests.processes.programs import needed_module
 from tests.processes.talk import echoing
 from tests.processes.waiting import PATIENCE
 from tests.wire.frames import Answer, Fields, Frames
@@ -175,8 +175,7 @@ def of_client(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Verdict
 
 
 def needs_kosoku() -> None:
-    if importlib.util.find_spec("kosoku") is None:
-        pytest.skip("needs kosoku")
+    needed_module("kosoku")
 
 
 def test_kosoku_sees_no_proxy_before_a_server(
