@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
+
+import attrs
 import pytest
 
+from tests.wire.certificates import issue
 from tests.wire.client import Address
 from tests.wire.frames import GET, Fields, Frames
 from tests.wire.origin import Origin
+from tests.wire.running import free_ports, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.wire]
+
+MESH = """\
+version: 1
+listeners:
+  plain: {{address: "127.0.0.1:{plain}", to: app}}
+  tls:
+    address: "127.0.0.1:{tls}"
+    to: app
+    connection: [{{tls: {{certificate: api.pem, key: api.key, clients: roots.pem}}}}]
+services:
+  app: {{endpoints: ["{origin}"], protocol: http1}}
+"""
+LEGS = ("plain", "tls")
 
 M, S, A, P = GET
 
@@ -132,13 +151,38 @@ CASES: dict[str, Fields] = {
 }
 
 
+@attrs.frozen
+class Place:
+    """A proxy's listeners: HTTP/2 seen in what comes, and agreed on over TLS."""
+
+    addresses: dict[str, Address]
+    context: ssl.SSLContext
+
+    def connect(self, leg: str) -> Frames:
+        tls = self.context if leg == "tls" else None
+        return Frames(self.addresses[leg], tls=tls)
+
+
+@pytest.fixture(scope="module")
+def place(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("downgrade")
+    context = issue(folder)
+    ports = dict(zip(LEGS, free_ports(len(LEGS)), strict=True))
+    behind = "{}:{}".format(*origin.address)
+    (folder / "mesh.yaml").write_text(MESH.format(**ports, origin=behind))
+    arguments = ["-c", str(folder / "mesh.yaml")]
+    with running(arguments, [*ports.values()], folder / "proxy.log") as proxy:
+        yield Place(dict(zip(LEGS, proxy.addresses, strict=True)), context)
+
+
+@pytest.mark.parametrize("leg", LEGS)
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_of_it_reaches_the_origin(
-    address: Address, origin: Origin, name: str
+    place: Place, origin: Origin, name: str, leg: str
 ) -> None:
     origin.take()
 
-    with Frames(address) as client:
+    with place.connect(leg) as client:
         answer = client.ask(1, CASES[name])
         refused = answer.reset is not None or (answer.status or 500) >= 400
         assert refused or client.goaway is not None or client.has_ended
@@ -150,10 +194,11 @@ def test_there_are_as_many_cases_as_were_promised() -> None:
     assert len(CASES) >= 80
 
 
-def test_what_is_right_gets_through(address: Address, origin: Origin) -> None:
+@pytest.mark.parametrize("leg", LEGS)
+def test_what_is_right_gets_through(place: Place, origin: Origin, leg: str) -> None:
     origin.take()
 
-    with Frames(address) as client:
+    with place.connect(leg) as client:
         crumbs = ((b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"te", b"trailers"))
         answer = client.ask(1, get(*crumbs, (b"host", b"app")))
 

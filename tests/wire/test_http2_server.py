@@ -6,16 +6,14 @@ another way, and of lengths that are not kept.
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import attrs
 import pytest
 
-from tests.authority import API, WEB, root
 from tests.wire.backend import Backend
+from tests.wire.certificates import issue
 from tests.wire.client import Address
 from tests.wire.conformance import definitions, generic, messages, streams
 from tests.wire.conformance.case import Answered, Broken, Case, Failed, run
@@ -106,18 +104,6 @@ def place(
         with running(arguments, [*ports.values()], folder / "proxy.log") as proxy:
             addresses = dict(zip(names, proxy.addresses, strict=True))
             yield Place(addresses, context, request.param)
-
-
-def issue(folder: Path) -> ssl.SSLContext:
-    """Certificates for the proxy, and what its client trusts and shows."""
-    authority = root()
-    roots = authority.write(folder)
-    authority.issue(uris=[API], dns=["app"]).write(folder, "api")
-    certificate, key = authority.issue(uris=[WEB]).write(folder, "web")
-    context = ssl.create_default_context(cafile=os.fspath(roots))
-    context.load_cert_chain(certificate, key)
-    context.set_alpn_protocols(["h2"])
-    return context
 
 
 @pytest.mark.parametrize("leg", LEGS)
