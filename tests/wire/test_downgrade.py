@@ -194,6 +194,12 @@ def test_there_are_as_many_cases_as_were_promised() -> None:
     assert len(CASES) >= 80
 
 
+def test_the_leg_over_tls_has_agreed_on_http2(place: Place) -> None:
+    with place.connect("tls") as client:
+        assert isinstance(client.sock, ssl.SSLSocket)
+        assert client.sock.selected_alpn_protocol() == "h2"
+
+
 @pytest.mark.parametrize("leg", LEGS)
 def test_what_is_right_gets_through(place: Place, origin: Origin, leg: str) -> None:
     origin.take()

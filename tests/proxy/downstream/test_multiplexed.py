@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -11,6 +13,7 @@ from meshfilters.message import Buffered, Request, Response
 from proxy.codec import h2
 from proxy.config.model import Http as HttpLimits
 from proxy.config.model import Http2
+from proxy.downstream import multiplexed
 from proxy.downstream.multiplexed import (
     LANES_KEPT,
     MOMENT,
@@ -204,6 +207,29 @@ async def test_an_old_connection_is_ended_in_order(clock: MockClock) -> None:
 
         assert answer.status == 200
         assert client.session.is_over
+
+
+async def test_connections_opened_together_do_not_end_together(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplexed, "random", Random(1).random)
+    http2 = Http2(max_age=100.0, ping_interval=None)
+    limits = HttpLimits(keep_alive=1000.0)
+    ages = []
+    for _ in range(10):
+        async with http2_served(ok, limits=limits, http2=http2) as (_, client):
+            began = trio.current_time()
+            clock.jump(89)
+            await client.turn()
+            while not client.goaways:
+                clock.jump(1)
+                await client.turn()
+            ages.append(trio.current_time() - began)
+
+    # Ten percent either way, and each of its own.
+    assert 90 < min(ages) < 95
+    assert 105 < max(ages) <= 110
+    assert len({round(each) for each in ages}) > 5
 
 
 async def test_a_silent_client_is_given_up(clock: MockClock) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import attrs
 import hpack
 import pytest
@@ -24,6 +26,7 @@ from meshfilters.testing import Chunks
 from proxy.codec import h2
 from proxy.config.model import Http2
 from proxy.transport.http2.channel import HIGH
+from proxy.upstream import multiplexed
 from proxy.upstream.forward import KEPT, PAUSES
 from tests.proxy.upstream.bench import Bench
 from tests.proxy.upstream.http2_bench import http2_bench
@@ -496,6 +499,27 @@ async def test_a_connection_that_is_old_is_left(bench: Bench, clock: MockClock) 
         await old.turn()
         assert (one.body, two.body) == (b"one", b"two")
         assert old.has_ended
+
+
+async def test_connections_opened_together_are_not_left_together(
+    bench: Bench, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplexed, "random", Random(1).random)
+    http2 = Http2(max_age=100.0, ping_interval=None)
+    one_each = h2.Settings(max_streams=1)
+    async with http2_bench(bench, settings=one_each, http2=http2) as place:
+        for _ in range(10):
+            await place.ask(bench.request())
+        kept = []
+        for seconds in (89.9, 5, 10, 5.2):
+            clock.jump(seconds)
+            await wait_all_tasks_blocked()
+            state = place.pool.statistics()["http2"]
+            assert isinstance(state, dict)
+            kept.append(state["connections"])
+
+        # Ten percent either way, and each of its own.
+        assert kept == [10, 7, 3, 0]
 
 
 async def test_a_silent_endpoint_is_given_up(bench: Bench, clock: MockClock) -> None:
