@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 import trio
+from hyperframe.frame import PingFrame
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from meshfilters.errors import ClientGone
@@ -20,6 +21,7 @@ from proxy.downstream.multiplexed import (
     PREMATURE,
     ServerConnection,
 )
+from tests.proxy.codec.h2.ends import frames
 from tests.proxy.downstream.http2_served import GET, POST, Answer, http2_served
 
 
@@ -236,9 +238,16 @@ async def test_a_silent_client_is_given_up(clock: MockClock) -> None:
     async with http2_served(Held(), http2=Http2()) as (served, client):
         await client.ask()
         client._flush = trio.lowlevel.checkpoint  # type: ignore[method-assign]
-        clock.jump(10.1)
+        clock.jump(9.9)
         await wait_all_tasks_blocked()
-        clock.jump(3.1)
+        assert client.codec.take() == b""
+        clock.jump(0.2)
+        await wait_all_tasks_blocked()
+        assert [type(each) for each in frames(client.codec.take())] == [PingFrame]
+        clock.jump(2.8)
+        await wait_all_tasks_blocked()
+        assert not served.outcomes
+        clock.jump(0.3)
         await wait_all_tasks_blocked()
 
         assert [type(each.error) for each in served.outcomes] == [ClientGone]

@@ -8,7 +8,7 @@ import attrs
 import hpack
 import pytest
 import trio
-from hyperframe.frame import HeadersFrame
+from hyperframe.frame import HeadersFrame, PingFrame
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from meshfilters.errors import (
@@ -28,6 +28,7 @@ from proxy.config.model import Http2
 from proxy.transport.http2.channel import HIGH
 from proxy.upstream import multiplexed
 from proxy.upstream.forward import KEPT, PAUSES
+from tests.proxy.codec.h2.ends import frames
 from tests.proxy.upstream.bench import Bench
 from tests.proxy.upstream.http2_bench import http2_bench
 
@@ -526,10 +527,17 @@ async def test_a_silent_endpoint_is_given_up(bench: Bench, clock: MockClock) -> 
     async with http2_bench(bench) as place:
         asking = await place.ask(bench.request(b"POST"))
         place.peer.flush = trio.lowlevel.checkpoint  # type: ignore[method-assign]
-        clock.jump(10.1)
+        place.peer.codec.take()
+        clock.jump(9.9)
+        await wait_all_tasks_blocked()
+        assert place.peer.codec.take() == b""
+        clock.jump(0.2)
+        await wait_all_tasks_blocked()
+        assert [type(each) for each in frames(place.peer.codec.take())] == [PingFrame]
+        clock.jump(2.8)
         await wait_all_tasks_blocked()
         assert not asking.is_over
-        clock.jump(3.1)
+        clock.jump(0.3)
         await wait_all_tasks_blocked()
 
         assert isinstance(asking.error, UpstreamReset)
