@@ -85,6 +85,8 @@ class Conversation:
     """Bytes of mistakes."""
     unsent: Iterator[bytes] = attrs.field(factory=lambda: iter(()))
     """Frames of an answer that wait for the windows."""
+    settings: dict[int, int] = attrs.field(factory=dict)
+    """What the other side has told."""
     initial: int = DEFAULT_WINDOW
     windows: dict[int, int] = attrs.field(factory=lambda: {0: DEFAULT_WINDOW})
     """What may be sent on the connection, 0, and on each stream, where anything was said
@@ -110,8 +112,9 @@ class Conversation:
             return
         for start in range(0, len(payload), 6):
             name = int.from_bytes(payload[start : start + 2], "big")
+            value = int.from_bytes(payload[start + 2 : start + 6], "big")
+            self.settings[name] = value
             if name == INITIAL_WINDOW_SIZE:
-                value = int.from_bytes(payload[start + 2 : start + 6], "big")
                 for each in self.windows.keys() - {0}:
                     self.windows[each] += value - self.initial
                 self.initial = value
