@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import product
-from pathlib import Path
-from random import Random
 
 import hpack
 import pytest
@@ -21,8 +19,6 @@ from proxy.codec import h2
 from proxy.codec.h2.codec import PREFACE, StreamGone
 from proxy.config.model import Http
 from tests.proxy.codec.h2.ends import GET, LIBRARIES, OK, End, Ends, frames
-
-SEEDS = Path(__file__).parents[5] / "shared" / "data" / "nghttp2-seeds"
 
 PAIRS = [*product(LIBRARIES, LIBRARIES, (False, True))]
 
@@ -648,20 +644,3 @@ def test_a_mistake_of_the_peers_closes_every_stream_as_ours(library: str) -> Non
     assert ends.server.codec.failure_code == h2.PROTOCOL_ERROR
     assert sorted(ends.server.closed) == [(1, 1, True), (3, 1, True)]
     assert ends.client.goaways[-1][1] == h2.PROTOCOL_ERROR
-
-
-@pytest.mark.skipif(not SEEDS.is_dir(), reason="the seeds are not here")
-def test_the_seeds_of_a_fuzzer_harm_nothing(library: str) -> None:
-    random = Random(9)
-    seeds = sorted(each for each in SEEDS.rglob("*") if each.is_file())
-    assert len(seeds) > 100
-    for seed in seeds:
-        data = seed.read_bytes()
-        for cut in (len(data), *(random.randrange(len(data) + 1) for _ in range(3))):
-            for start in (b"", PREFACE):
-                server = End("server", library=library)
-                server.codec.receive((start + data)[:cut] or b"\x00")
-                server.codec.take()
-                if not server.codec.is_over:
-                    server.codec.receive((start + data)[cut:] or b"\x00")
-                assert len(server.codec.take()) < 100_000
