@@ -17,6 +17,7 @@ from tests.processes.interop import (
     MESSAGE,
     SERVICE,
     SIZES,
+    SOAK,
     SPECIAL,
     TRAILING,
 )
@@ -24,6 +25,8 @@ from tests.processes.waiting import PATIENCE
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 METADATA = (("x-initial", INITIAL), ("x-trailing-bin", bytes.fromhex(TRAILING)))
+COMPRESS = (("x-compressed", "yes"),)
+SPREAD = " ".join(map(str, SIZES)).encode()
 GENEROUS = [("grpc.max_receive_message_length", -1)]
 
 
@@ -50,7 +53,10 @@ class Interop:
         return str(sum(map(len, messages))).encode()
 
     def spread(self, message: bytes, context: Any) -> Iterator[bytes]:
-        for size in message.split():
+        self._reflect(context)
+        for number, size in enumerate(message.split()):
+            if number % 2:
+                context.disable_next_message_compression()
             yield bytes(int(size))
 
     def fail(self, message: bytes, context: Any) -> bytes:
@@ -120,6 +126,7 @@ class Client:
     """All kinds of calls over one channel."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         # A pool of subchannels is shared in a process: another test's connections.
         options = [*GENEROUS, ("grpc.use_local_subchannel_pool", 1)]
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
@@ -150,9 +157,14 @@ class Client:
         method = self.channel.stream_stream(f"/{SERVICE}/Chat")
         return method(messages, timeout=PATIENCE, **more)
 
-    def stream(self, method: str, message: bytes) -> Any:
+    def collect(self, messages: Iterator[bytes], **more: Any) -> tuple[Any, Any]:
+        """As ``ask``, of a stream of messages."""
+        method = self.channel.stream_unary(f"/{SERVICE}/Collect")
+        return method.with_call(messages, timeout=PATIENCE, **more)  # type: ignore[no-any-return]
+
+    def stream(self, method: str, message: bytes, **more: Any) -> Any:
         called = self.channel.unary_stream(f"/{SERVICE}/{method}")
-        return called(message, timeout=PATIENCE)
+        return called(message, timeout=PATIENCE, **more)
 
 
 def code(call: Any) -> int:
@@ -178,21 +190,37 @@ def large_unary(client: Client) -> list[object]:
     return [code(call), answer == message]
 
 
-def compressed_unary(client: Client) -> list[object]:
+def client_compressed_unary(client: Client) -> list[object]:
     message = b"tulle" * 100_000
-    how = {"compression": grpc.Compression.Gzip, "metadata": [("x-compressed", "yes")]}
-    answer, call = client.ask("Echo", message, **how)
+    answer, call = client.ask("Echo", message, compression=grpc.Compression.Gzip)
+    return [code(call), answer == message]
+
+
+def server_compressed_unary(client: Client) -> list[object]:
+    message = b"tulle" * 100_000
+    answer, call = client.ask("Echo", message, metadata=COMPRESS)
     return [code(call), answer == message]
 
 
 def client_streaming(client: Client) -> list[object]:
-    method = client.channel.stream_unary(f"/{SERVICE}/Collect")
-    answer, call = method.with_call(map(bytes, SIZES), timeout=PATIENCE)
+    answer, call = client.collect(map(bytes, SIZES))
+    return [code(call), answer.decode()]
+
+
+def client_compressed_streaming(client: Client) -> list[object]:
+    messages = map(bytes, SIZES)
+    answer, call = client.collect(messages, compression=grpc.Compression.Gzip)
     return [code(call), answer.decode()]
 
 
 def server_streaming(client: Client) -> list[object]:
-    call = client.stream("Spread", " ".join(map(str, SIZES)).encode())
+    call = client.stream("Spread", SPREAD)
+    sizes = [len(each) for each in call]
+    return [code(call), sizes]
+
+
+def server_compressed_streaming(client: Client) -> list[object]:
+    call = client.stream("Spread", SPREAD, metadata=COMPRESS)
     sizes = [len(each) for each in call]
     return [code(call), sizes]
 
@@ -312,12 +340,31 @@ def many_at_once(client: Client) -> list[object]:
     return [[code(each) for each in calls]]
 
 
+def rpc_soak(client: Client) -> list[object]:
+    message = bytes(LARGE // 4)
+    answers = [client.ask("Echo", message) for _ in range(SOAK)]
+    assert all(answer == message for answer, _ in answers)
+    return [[code(call) for _, call in answers]]
+
+
+def channel_soak(client: Client) -> list[object]:
+    codes = []
+    for _ in range(SOAK):
+        with Client(client.port) as another:
+            _, call = another.ask("Echo", b"x")
+            codes.append(code(call))
+    return [codes]
+
+
 CALLS: tuple[Callable[[Client], list[object]], ...] = (
     empty_unary,
     large_unary,
-    compressed_unary,
+    client_compressed_unary,
+    server_compressed_unary,
     client_streaming,
+    client_compressed_streaming,
     server_streaming,
+    server_compressed_streaming,
     ping_pong,
     empty_stream,
     unary_metadata,
@@ -332,6 +379,8 @@ CALLS: tuple[Callable[[Client], list[object]], ...] = (
     timeout_on_sleeping_server,
     concurrent_large_unary,
     many_at_once,
+    rpc_soak,
+    channel_soak,
 )
 
 

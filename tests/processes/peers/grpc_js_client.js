@@ -13,6 +13,7 @@ const packed = new grpc.Client(`127.0.0.1:${port}`, insecure, {
   "grpc.default_compression_algorithm": 2,
 });
 
+const NOT_COMPRESSED = 2; // a flag of a message, for which grpc-js has no name
 const same = (bytes) => bytes;
 const path = (name, service = given.service) => `/${service}/${name}`;
 const deadline = (seconds = 15) => ({ deadline: Date.now() + seconds * 1000 });
@@ -50,15 +51,21 @@ function chat(fields = new grpc.Metadata()) {
   return plain.makeBidiStreamRequest(path("Chat"), same, same, fields, deadline());
 }
 
-function collect(answered) {
-  return plain.makeClientStreamRequest(
+function compress() {
+  const made = new grpc.Metadata();
+  made.set("x-compressed", "yes");
+  return made;
+}
+
+function collect(answered, client = plain) {
+  return client.makeClientStreamRequest(
     path("Collect"), same, same, new grpc.Metadata(), deadline(), answered,
   );
 }
 
-function spread(name, message) {
+function spread(name, message, fields = new grpc.Metadata()) {
   return plain.makeServerStreamRequest(
-    path(name), same, same, Buffer.from(message), new grpc.Metadata(), deadline(),
+    path(name), same, same, Buffer.from(message), fields, deadline(),
   );
 }
 
@@ -67,11 +74,27 @@ function told({ code, initial, metadata: trailing }) {
   return [code, initial.get("x-initial")[0], bytes?.toString("hex")];
 }
 
-async function echoed(message, client) {
-  const fields = new grpc.Metadata();
-  if (client === packed) fields.set("x-compressed", "yes");
+async function echoed(message, { client, fields } = {}) {
   const { code, messages } = await ask("Echo", message, { client, fields });
   return [code, messages.length === 1 && messages[0].equals(message)];
+}
+
+async function collected(client) {
+  let text = null;
+  const call = collect((error, answer) => (text = answer?.toString()), client);
+  const ended = outcome(call);
+  // Where messages are compressed, every other one is not.
+  given.sizes.forEach((size, at) => {
+    call.write(Buffer.alloc(size), at % 2 ? NOT_COMPRESSED : 0);
+  });
+  call.end();
+  return [(await ended).code, text];
+}
+
+async function spreadOut(fields) {
+  const call = spread("Spread", given.sizes.join(" "), fields);
+  const { code, messages } = await outcome(call);
+  return [code, sizesOf(messages)];
 }
 
 const calls = {
@@ -79,20 +102,15 @@ const calls = {
     const { code, messages } = await ask("Echo", Buffer.alloc(0));
     return [code, messages[0].length];
   },
-  large_unary: () => echoed(Buffer.alloc(given.large, "tulle"), plain),
-  compressed_unary: () => echoed(Buffer.alloc(500000, "tulle"), packed),
-  async client_streaming() {
-    let text = null;
-    const call = collect((error, answer) => (text = answer?.toString()));
-    const ended = outcome(call);
-    for (const size of given.sizes) call.write(Buffer.alloc(size));
-    call.end();
-    return [(await ended).code, text];
-  },
-  async server_streaming() {
-    const { code, messages } = await outcome(spread("Spread", given.sizes.join(" ")));
-    return [code, sizesOf(messages)];
-  },
+  large_unary: () => echoed(Buffer.alloc(given.large, "tulle")),
+  client_compressed_unary: () =>
+    echoed(Buffer.alloc(500000, "tulle"), { client: packed }),
+  server_compressed_unary: () =>
+    echoed(Buffer.alloc(500000, "tulle"), { fields: compress() }),
+  client_streaming: () => collected(plain),
+  client_compressed_streaming: () => collected(packed),
+  server_streaming: () => spreadOut(),
+  server_compressed_streaming: () => spreadOut(compress()),
   async ping_pong() {
     const call = chat();
     const ended = outcome(call);
@@ -152,13 +170,30 @@ const calls = {
     [(await ask("Sleep", Buffer.alloc(0), { seconds: 0.2 })).code],
   async concurrent_large_unary() {
     const messages = [...Array(10).keys()].map((n) => Buffer.alloc(given.large / 4, n));
-    const echoes = await Promise.all(messages.map((each) => echoed(each, plain)));
+    const echoes = await Promise.all(messages.map((each) => echoed(each)));
     return [echoes.map(([code]) => code), echoes.every(([, isSame]) => isSame)];
   },
   async many_at_once() {
-    const one = () => echoed(Buffer.from("x"), plain);
+    const one = () => echoed(Buffer.from("x"));
     const echoes = await Promise.all(Array.from({ length: given.at_once }, one));
     return [echoes.map(([code]) => code)];
+  },
+  async rpc_soak() {
+    const codes = [];
+    for (let n = 0; n < given.soak; n++) {
+      const [code, isSame] = await echoed(Buffer.alloc(given.large / 4, n));
+      codes.push(isSame ? code : null);
+    }
+    return [codes];
+  },
+  async channel_soak() {
+    const codes = [];
+    for (let n = 0; n < given.soak; n++) {
+      const client = new grpc.Client(`127.0.0.1:${port}`, insecure, options);
+      codes.push((await echoed(Buffer.from("x"), { client }))[0]);
+      client.close();
+    }
+    return [codes];
   },
 };
 

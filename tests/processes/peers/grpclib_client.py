@@ -21,6 +21,7 @@ from grpclib.client import (
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError
 
+PORT = int(sys.argv[1])
 GIVEN = json.loads(sys.argv[2])
 SERVICE: str = GIVEN["service"]
 SIZES: list[int] = GIVEN["sizes"]
@@ -185,6 +186,21 @@ async def many_at_once(channel: Channel) -> list[object]:
     return [[0] * len(answers)]
 
 
+async def rpc_soak(channel: Channel) -> list[object]:
+    message = bytes(GIVEN["large"] // 4)
+    called = method(channel, UnaryUnaryMethod, "Echo")
+    for _ in range(GIVEN["soak"]):
+        assert await called(message) == message
+    return [[0] * GIVEN["soak"]]
+
+
+async def channel_soak(channel: Channel) -> list[object]:
+    for _ in range(GIVEN["soak"]):
+        async with Channel("127.0.0.1", PORT, codec=Raw()) as another:
+            assert await method(another, UnaryUnaryMethod, "Echo")(b"x") == b"x"
+    return [[0] * GIVEN["soak"]]
+
+
 CALLS: tuple[Callable[[Channel], Awaitable[list[object]]], ...] = (
     empty_unary,
     large_unary,
@@ -204,12 +220,14 @@ CALLS: tuple[Callable[[Channel], Awaitable[list[object]]], ...] = (
     timeout_on_sleeping_server,
     concurrent_large_unary,
     many_at_once,
+    rpc_soak,
+    channel_soak,
 )
 
 
 async def main() -> None:
     saw: dict[str, list[object]] = {}
-    async with Channel("127.0.0.1", int(sys.argv[1]), codec=Raw()) as channel:
+    async with Channel("127.0.0.1", PORT, codec=Raw()) as channel:
         for each in CALLS:
             if each.__name__ in GIVEN["calls"]:
                 async with asyncio.timeout(PATIENCE):
