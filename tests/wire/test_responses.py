@@ -154,6 +154,11 @@ def test_an_answer_nobody_asked_for_costs_its_connection(
         client.ask(BEFORE)
         (before,) = origin.take()
         origin.push(before.connection, b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        # Who answers this has looked for what came before it; it needs no connection.
+        with Client(bare) as other:
+            refused = other.ask(b"GET / HTTP/1.1\r\n\r\n")
+        assert refused is not None
+        assert refused.status == 400
         answer = client.ask(NEXT)
 
     assert answer is not None
