@@ -106,7 +106,8 @@ class Limits:
 
 @attrs.define(eq=False)
 class Outcome:
-    """How an exchange ended. Times are seconds, sizes are body bytes."""
+    """How an exchange ended. Times are seconds, sizes are body bytes: a tunnel's are all
+    that went through it."""
 
     status: int | None
     """What the client was sent; None when no head went out."""

@@ -32,7 +32,6 @@ from proxy.downstream.stream_writer import StreamWriter
 from proxy.transport.http2.channel import Channel
 from proxy.transport.http2.connection import Multiplexed
 from proxy.transport.http2.tunnel import ChannelStream
-from proxy.transport.relay import Moved, relay
 
 LINGER = 2.0
 """Seconds a client gets to take a response before its unread request is reset."""
@@ -220,9 +219,8 @@ class Lane(Serving):
     # What differs from HTTP/1.1
 
     async def _respond(self, response: Response) -> None:
-        channel, exchange, head = self._channel, self.exchange, self._head
+        channel, head = self._channel, self._head
         assert channel is not None
-        assert exchange is not None
         assert head is not None
         if response.upgrade is None:
             if head.protocol and 200 <= response.status < 300:
@@ -239,13 +237,10 @@ class Lane(Serving):
             headers = headers.copy()
             headers.remove(*HANDSHAKE_FIELDS)
         self._writer.switch(status, headers)
-        exchange.limits.request = math.inf
-        moved = Moved()
         stream = ChannelStream(channel)
         try:
-            await relay(stream, response.upgrade, self.touch, moved)
+            await self._tunnel(stream, response.upgrade)
         finally:
-            self._writer.sent = moved.received
             await stream.aclose()
 
     async def _break_off(self, error: MeshError) -> None:

@@ -16,16 +16,11 @@ from typing import Protocol
 
 import trio
 
-from meshfilters.errors import (
-    ClientGone,
-    FilterFailed,
-    MeshError,
-    NoRoute,
-    Refused,
-)
+from meshfilters.errors import ClientGone, FilterFailed, MeshError, NoRoute, Refused
 from meshfilters.exchange import Connection, Exchange, Outcome
 from meshfilters.grpc import status_in
 from meshfilters.message import Body, Headers, Request, Response
+from meshfilters.stream import Stream
 from proxy.chain.pipeline import FORWARD, Blame, Pipeline
 from proxy.chain.side_tasks import SideTasks
 from proxy.config.model import Http as HttpLimits
@@ -33,6 +28,7 @@ from proxy.config.model import Http2
 from proxy.downstream.overrun import Quiet, next_look, overrun
 from proxy.downstream.respond import error_response
 from proxy.transport.deadlines import Deadlines
+from proxy.transport.relay import Moved, relay
 
 FAREWELL = 5.0
 """Seconds that writing an error may take."""
@@ -113,6 +109,8 @@ class Serving(ABC):
         self._is_cancelled = False
         self._request: Request | None = None
         self._body: Incoming | None = None
+        self._relayed: Moved | None = None
+        """Of the tunnel that the exchange under way has become."""
 
     # What differs
 
@@ -175,6 +173,13 @@ class Serving(ABC):
             raise NoRoute(f"no service is named {head.host.decode('latin-1')}")
         return destination
 
+    async def _tunnel(self, near: Stream, far: Stream, early: bytes = b"") -> None:
+        """Pass on bytes of another protocol, for as long as both sides want."""
+        assert self.exchange is not None
+        self.exchange.limits.request = math.inf
+        self._relayed = Moved()
+        await relay(near, far, self.touch, self._relayed, early)
+
     async def _finish(self, error: MeshError | None) -> None:
         """Answer an error if no head is out yet, and end the exchange."""
         exchange, body = self.exchange, self._body
@@ -207,19 +212,22 @@ class Serving(ABC):
     def _end(self, error: MeshError | None) -> None:
         exchange, body, writer = self.exchange, self._body, self._writer
         assert exchange is not None
+        received, sent = body.received if body is not None else 0, writer.sent
+        if self._relayed is not None:
+            received, sent = self._relayed.sent, self._relayed.received
         now = self.server.clock()
         started, head_at = exchange.started, writer.head_at
         for attempt in exchange.attempts:
             if attempt.ended is None and attempt.give_up is not None:
                 self._give_up_attempt(attempt.give_up)
         # An idle connection holds nothing of its last exchange.
-        self.exchange = self._request = self._body = None
+        self.exchange = self._request = self._body = self._relayed = None
         exchange.end(
             Outcome(
                 writer.status,
                 error,
-                body.received if body is not None else 0,
-                writer.sent,
+                received,
+                sent,
                 None if head_at is None else head_at - started,
                 now - started,
                 len(exchange.attempts),

@@ -22,7 +22,6 @@ from proxy.downstream.body import RequestBody
 from proxy.downstream.respond import error_response
 from proxy.downstream.response import ResponseWriter
 from proxy.downstream.serving import ENDED, FAREWELL, Server, Serving
-from proxy.transport.relay import Moved, relay
 
 LINGER = 2.0
 """Seconds a refused client is read from, so that it gets to see why (nginx: 5)."""
@@ -217,15 +216,9 @@ class Session(Serving):
         """Hand the connection over to the protocol that both sides agreed on."""
         self._closes = True
         await self._writer.switch(response)
-        if self.exchange is not None:
-            self.exchange.limits.request = math.inf
         self._on_hangup(None)  # from here on one side may finish before the other
         early = self.reader.take(len(self.reader))
-        moved = Moved()
-        try:
-            await relay(self.stream, upgraded, self.touch, moved, early)
-        finally:
-            self._writer.sent = moved.received
+        await self._tunnel(self.stream, upgraded, early)
 
     async def _settle(self, *, is_owed: bool, has_answer: bool) -> None:
         self._closes = True

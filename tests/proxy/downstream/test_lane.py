@@ -210,14 +210,37 @@ async def test_a_websocket_is_shown_as_http1_has_it(clock: MockClock) -> None:
         client.codec.send(1, b"ping", is_end=False)
         await client.turn()
         assert await ours.receive_some() == b"ping"
-        await ours.send_all(b"pong")
+        await ours.send_all(b"ping too")
         await client.turn()
-        assert answer.data == b"pong"
+        assert answer.data == b"ping too"
         await ours.aclose()
         client.codec.send(1, b"", is_end=True)
         await client.turn()
 
-        assert [each.sent for each in served.outcomes] == [4]
+        [outcome] = served.outcomes
+        assert (outcome.status, outcome.is_success) == (200, True)
+        assert (outcome.received, outcome.sent) == (4, 8)
+
+
+async def test_what_a_tunnel_counted_is_its_own(clock: MockClock) -> None:
+    ours, theirs = stream_pair()
+
+    async def service(request: Request, /) -> Response:
+        if b"upgrade" in request.headers:
+            return Response(101, upgrade=theirs)
+        return await answer(request)
+
+    async with http2_served(service) as (served, client):
+        await client.ask(WEBSOCKET, is_end=False)
+        client.codec.send(1, b"ping", is_end=True)
+        await client.turn()
+        await ours.aclose()
+        await client.turn()
+        await client.ask(GET)
+
+        assert "1 lanes idle" in repr(client.session)
+        counted = [(each.received, each.sent) for each in served.outcomes]
+        assert counted == [(4, 0), (0, 2)]
 
 
 async def test_connect_is_off_unless_it_is_on(clock: MockClock) -> None:

@@ -1153,10 +1153,13 @@ async def test_an_upgrade_hands_over_with_what_came_early(
     assert await far.receive_some() == b"early"
     assert client.received.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert client.received.endswith(b"Connection: upgrade\r\n\r\nhello")
+    await client.send(b" and late")
     await far.aclose()
     await client.stream.aclose()
     await wait_all_tasks_blocked()
-    assert served.outcomes[0].sent == 5
+    [outcome] = served.outcomes
+    assert (outcome.status, outcome.is_success) == (101, True)
+    assert (outcome.received, outcome.sent) == (14, 5)
     assert not served.http.sessions
 
 
@@ -1172,6 +1175,7 @@ async def test_a_silent_tunnel_ends_by_its_idle_limit(
     served = Served(nursery, switch)
     client = served.connect()
     await client.send(GET)
+    await client.send(b"hi")
     await later(clock, 2)
     await far.send_all(b"hello")
     await later(clock, 2)
@@ -1181,7 +1185,7 @@ async def test_a_silent_tunnel_ends_by_its_idle_limit(
 
     assert client.has_ended()
     assert served.error() is DeadlineExceeded
-    assert served.outcomes[0].sent == 5
+    assert (served.outcomes[0].received, served.outcomes[0].sent) == (2, 5)
     assert upstream.is_closed
 
 
