@@ -77,6 +77,8 @@ class UpstreamConnection:
         self._is_atomic = False
         """Whether the kernel takes the whole request or nothing of it."""
         self._is_closed = False
+        self._is_tunnel = False
+        """Whether it is in use for bytes of another protocol, to the exchange's end."""
         self._exchange: Exchange | None = None
         self._attempt: Attempt | None = None
         self._sent_at = math.inf
@@ -116,7 +118,7 @@ class UpstreamConnection:
         attempt.head = self._clock()
         attempt.status = head.status
         response = self._response(head, request)
-        if self._is_closed and self._pump is not None:
+        if (self._is_closed or self._is_tunnel) and self._pump is not None:
             await self.join_pump()
         return response
 
@@ -286,8 +288,8 @@ class UpstreamConnection:
 
     def _tunnel(self, head: h1.ResponseHead) -> Response:
         self._timer.close()
-        self._is_closed = True
-        self._release(self, False)
+        self._is_tunnel = True
+        self._attempt = None  # its end, and what it ends with, are the exchange's
         early = self.reader.take(len(self.reader))
         stream = self.stream
         if early:
@@ -367,8 +369,11 @@ class UpstreamConnection:
             self._exchange = self._attempt = None
 
     def give_up(self) -> bool:
-        """Close a connection whose response nobody has closed; True if that was so."""
-        is_left = not self._is_closed
+        """Close a connection whose response nobody has closed; True if that was so.
+
+        A tunnel's end is its exchange's: that one is nobody's mistake.
+        """
+        is_left = not (self._is_closed or self._is_tunnel)
         self.close()
         return is_left
 

@@ -34,9 +34,9 @@ class Asking:
         self.error: MeshError | None = None
 
     async def run(self, request: Request, connection: UpstreamConnection) -> None:
+        self.attempt = self.bench.attempt(request)
         try:
-            attempt = self.bench.attempt(request)
-            self.response = await connection.ask(request, attempt)
+            self.response = await connection.ask(request, self.attempt)
             if self.response.upgrade is None:
                 self.body = await read(self.response.body)
         except MeshError as error:
@@ -184,16 +184,36 @@ async def test_a_tunnel_gives_what_came_early_first(
     assert await stream.receive_some() == b"rly"
     await bench.peers[0].send_soon(b"late")
     assert await stream.receive_some() == b"late"
+
+
+@pytest.mark.parametrize("early", [b"", b"early"])
+async def test_a_tunnel_is_in_use_to_its_exchanges_end(
+    bench: Bench, clock: object, early: bytes
+) -> None:
+    granted = b"HTTP/1.1 200 OK\r\n\r\n" + early
+    asking = await ask(bench, granted, bench.request(b"CONNECT"), closes=False)
+    assert asking.response is not None
+    assert asking.response.upgrade is not None
+    assert asking.attempt.give_up is not None
+
+    await asking.response.upgrade.aclose()
+
+    assert state(asking) == "1 active 0 idle>"
+    assert not asking.attempt.give_up()
     assert state(asking) == CLOSED
 
 
-async def test_a_granted_connect_is_a_tunnel(bench: Bench, clock: object) -> None:
-    asking = await ask(
-        bench, b"HTTP/1.1 200 OK\r\n\r\n", bench.request(b"CONNECT"), closes=False
-    )
+async def test_a_tunnel_that_nobody_takes_is_closed_with_its_exchange(
+    bench: Bench, clock: object
+) -> None:
+    granted = b"HTTP/1.1 200 OK\r\n\r\n"
+    asking = await ask(bench, granted, bench.request(b"CONNECT"), closes=False)
+    assert asking.attempt.give_up is not None
 
-    assert asking.response is not None
-    assert asking.response.upgrade is not None
+    asking.attempt.give_up()
+
+    with trio.fail_after(1):
+        assert await bench.peers[0].receive_soon() == b""
 
 
 @pytest.mark.parametrize(
