@@ -15,7 +15,7 @@ from random import random
 
 import trio
 
-from meshfilters.errors import BadRequest, ClientGone
+from meshfilters.errors import BadRequest, ClientGone, Draining
 from meshfilters.exchange import Connection
 from meshfilters.message import Headers
 from proxy.codec import h2
@@ -105,6 +105,15 @@ class ServerConnection(Multiplexed):
             self._nursery.cancel_scope.cancel()
 
     # Its end
+
+    def _end_all(self) -> None:
+        if trio.current_effective_deadline() == -math.inf:
+            # Cut from outside: the worker's grace is over, and no client has gone.
+            for channel in self.streams.values():
+                assert isinstance(channel, RequestStream)
+                if channel.lane is not None and channel.lane.exchange is not None:
+                    channel.lane.exchange.cancel(Draining())
+        super()._end_all()
 
     def drain(self) -> None:
         """Take no more streams than those on their way, and end behind the last."""

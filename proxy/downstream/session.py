@@ -179,8 +179,11 @@ class Session(Serving):
         writer = self._writer
         now = writer.touched = self.server.clock()
         writer.begin(head)
-        # Behind a CONNECT that is refused may come what was meant for its tunnel.
+        # Behind a CONNECT or an Upgrade that is refused may come what was meant for its
+        # tunnel: no request, though somebody before us may have passed it on unseen.
         self._closes = not head.keeps_alive or head.method == b"CONNECT"
+        if self.reader.data and b"upgrade" in head.headers.index:
+            self._closes = True
         exchange = Exchange(self.connection, now, Limits(), self)
         if head.is_http10:
             exchange.version = "1.0"

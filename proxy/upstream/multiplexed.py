@@ -299,20 +299,23 @@ class ClientConnection(Multiplexed):
     async def _response(
         self, channel: ResponseStream, head: h2.ResponseHead
     ) -> Response:
-        request = channel.request
+        request, headers = channel.request, head.headers
         is_connect = request.method == b"CONNECT" and head.status < 300
-        if channel.is_websocket and head.status == 200:
-            headers = head.headers
+        is_granted = channel.is_websocket and head.status == 200
+        if is_connect or is_granted:
+            # A tunnel has no length, whatever its head says (RFC 9110, 9.3.6).
+            headers.remove(b"content-length")
+        if is_granted:
             headers.add(b"Upgrade", b"websocket")
             headers.add(b"Sec-WebSocket-Accept", accept_of(request.headers))
             return Response(101, headers, EMPTY, ChannelStream(channel))
         if is_connect:
-            return Response(head.status, head.headers, EMPTY, ChannelStream(channel))
+            return Response(head.status, headers, EMPTY, ChannelStream(channel))
         body = channel.whole()
         if body is None:
-            return Response(head.status, head.headers, channel)
+            return Response(head.status, headers, channel)
         await channel.finish()
-        return Response(head.status, head.headers, body)
+        return Response(head.status, headers, body)
 
     # What the codec tells
 

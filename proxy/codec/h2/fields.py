@@ -15,7 +15,7 @@ import attrs
 from meshfilters.message import Headers
 from proxy.codec.h1.fields import SINGLE
 from proxy.codec.h1.framing import FORBIDDEN_TRAILERS
-from proxy.codec.h1.grammar import BAD_TARGET, DECIMAL, HOST
+from proxy.codec.h1.grammar import AUTHORITY_PORT, BAD_TARGET, DECIMAL, HOST
 from proxy.codec.h1.wire import HeadLimits
 from proxy.codec.h2.codec import PROTOCOL_ERROR, Fields
 
@@ -113,6 +113,8 @@ def read_request(fields: Fields, is_end: bool, limits: HeadLimits) -> RequestHea
     if method == b"CONNECT" and not protocol:
         if authority is None or target is not None or scheme is not None:
             raise HeadError("CONNECT is of :authority alone")
+        if AUTHORITY_PORT.fullmatch(authority) is None:
+            raise HeadError("CONNECT needs host:port")
         target = authority
     else:
         _check_target(method, scheme, target, protocol, limits)

@@ -182,14 +182,16 @@ class Served:
         deaf = Deaf(ours._sender, ours._receiver)
         return self._start(deaf, theirs, None)
 
-    def connect_socket(self, *, reads: bool = True) -> Client:
+    def connect_socket(
+        self, scope: trio.CancelScope | None = None, *, reads: bool = True
+    ) -> Client:
         """A client over a socket pair: hanging up is seen there."""
         one, other = socket.socketpair()
         for each in (one, other):
             tune(each)
         ours = SocketStream(one, self.readiness)
         theirs = SocketStream(other, self.readiness)
-        return self._start(ours, theirs, None, reads=reads)
+        return self._start(ours, theirs, scope, reads=reads)
 
     def _start(
         self,
