@@ -16,8 +16,11 @@ from pathlib import Path
 
 import attrs
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect as open_websocket
 
 import meshfilters
+from tests.processes.talk import echoing
 
 pytestmark = pytest.mark.processes
 
@@ -348,6 +351,37 @@ def test_sigterm_lets_a_request_finish_and_readiness_goes_first(proxy: Proxy) ->
         upstream.close()
 
     assert proxy.process.wait(PATIENCE) == 0
+
+
+def test_sigterm_lets_an_open_websocket_go_on_until_it_ends(proxy: Proxy) -> None:
+    with echoing() as echo:
+        proxy.write(grace=30, endpoint=f"127.0.0.1:{echo}")
+        proxy.start_ready()
+        with open_websocket(f"ws://127.0.0.1:{proxy.port('web')}/") as websocket:
+            proxy.process.send_signal(signal.SIGTERM)
+            proxy.logged("finishing within 30 s")
+            eventually(lambda: not proxy.is_ready(), "not ready")
+
+            websocket.send("still")
+
+            assert websocket.recv(PATIENCE) == "still"
+        assert proxy.process.wait(PATIENCE) == 0
+    assert "grace is over" not in proxy.log
+
+
+def test_an_open_websocket_ends_with_the_grace(proxy: Proxy) -> None:
+    with echoing() as echo:
+        proxy.write(grace=0.5, endpoint=f"127.0.0.1:{echo}")
+        proxy.start_ready()
+        with open_websocket(f"ws://127.0.0.1:{proxy.port('web')}/") as websocket:
+            proxy.process.send_signal(signal.SIGTERM)
+
+            with pytest.raises(ConnectionClosedError):
+                websocket.recv(PATIENCE)
+
+            assert proxy.process.wait(PATIENCE) == 0
+    assert "grace is over listener=web connections=1 cut" in proxy.log
+    assert re.search(r"worker-0 \(pid \d+\) ended with exit code 0", proxy.log)
 
 
 def test_a_second_signal_ends_at_once(proxy: Proxy) -> None:

@@ -212,4 +212,6 @@ def check_framing(message: Message, kind: Kind) -> None:
 
 def is_bodiless(status: int, asked: bytes) -> bool:
     """Whether an answer ends with its head, whatever its fields say."""
-    return asked == b"HEAD" or status in (204, 304) or 100 <= status < 200
+    is_tunnel = asked == b"CONNECT" and 200 <= status < 300
+    is_informational = 100 <= status < 200
+    return asked == b"HEAD" or is_tunnel or is_informational or status in (204, 304)

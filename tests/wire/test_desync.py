@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from threading import Thread
 
 import pytest
@@ -11,7 +12,7 @@ from tests.wire.client import Address, Client
 from tests.wire.judge import BARRIER, show
 from tests.wire.origin import PATIENCE, Origin, Script
 from tests.wire.reader import Message
-from tests.wire.running import Running
+from tests.wire.running import Running, serving
 
 pytestmark = pytest.mark.wire
 
@@ -188,16 +189,15 @@ def test_nothing_follows_an_upgrade_before_it_is_granted(
     assert first.connection == second.connection
 
 
-def test_what_follows_an_upgrade_that_is_not_granted_is_http(
+def test_what_follows_an_upgrade_that_is_not_granted_is_no_request(
     address: Address, origin: Origin
 ) -> None:
     with Client(address) as client:
-        client.send(UPGRADE + get(b"X A: b") + SMUGGLED)
-        refused, behind, end = client.answer(), client.answer(), client.answer()
+        client.send(UPGRADE + SMUGGLED)
+        refused, end = client.answer(), client.answer()
 
     assert refused is not None
     assert refused.body == b"GET /"
-    assert behind is None or behind.status == 400
     assert end is None
     assert targets(origin, address) == [b"/"]
 
@@ -215,6 +215,58 @@ def test_a_connect_is_refused_with_what_follows_it(
     assert answer.status == 405, show(answer)
     assert end is None
     assert targets(origin, address) == []
+
+
+TUNNELLING = """\
+version: 1
+listeners:
+  tunnelling: {{address: "127.0.0.1:{port}", to: app, http: {{connect: true}}}}
+services:
+  app: {{endpoints: ["{origin}"]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def tunnelling(
+    origin: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Address]:
+    """A proxy that forwards CONNECT."""
+    with serving(TUNNELLING, origin, tmp_path_factory.mktemp("connect")) as address:
+        yield address
+
+
+def test_a_connect_is_tunnelled_where_it_is_on(
+    tunnelling: Address, origin: Origin
+) -> None:
+    origin.script = Script(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+    with Client(tunnelling) as client:
+        client.send(
+            b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n" + SMUGGLED
+        )
+        granted, echoed = client.answer(b"CONNECT"), client.answer()
+
+    assert granted is not None
+    assert granted.status == 200, show(granted)
+    assert granted.getall(b"content-length") == []
+    assert echoed is not None
+    assert echoed.body == b"GET /smuggled"
+    first, second = origin.take()
+    assert (first.method, first.target) == (b"CONNECT", b"a.test:443")
+    assert first.connection == second.connection
+
+
+@pytest.mark.parametrize("target", [b"a.test", b"/", b"http://a.test/", b"a.test:"])
+def test_a_connect_to_nowhere_is_400(
+    tunnelling: Address, origin: Origin, target: bytes
+) -> None:
+    with Client(tunnelling) as client:
+        answer = client.ask(head(b"CONNECT %b HTTP/1.1" % target) + SMUGGLED)
+        end = client.answer()
+
+    assert answer is not None
+    assert answer.status == 400, show(answer)
+    assert end is None
+    assert targets(origin, tunnelling) == []
 
 
 def test_a_client_that_goes_takes_its_request_along(
