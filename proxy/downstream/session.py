@@ -55,6 +55,7 @@ class Session(Serving):
         self._cut: MeshError | None = None
         self._is_idle = True
         self._closes = False
+        self._asks_for_tunnel = False
         self._turns = TURN
         self._moved = 0
 
@@ -179,11 +180,8 @@ class Session(Serving):
         writer = self._writer
         now = writer.touched = self.server.clock()
         writer.begin(head)
-        # Behind a CONNECT or an Upgrade that is refused may come what was meant for its
-        # tunnel: no request, though somebody before us may have passed it on unseen.
         self._closes = not head.keeps_alive or head.method == b"CONNECT"
-        if self.reader.data and b"upgrade" in head.headers.index:
-            self._closes = True
+        self._asks_for_tunnel = self._closes or b"upgrade" in head.headers.index
         exchange = Exchange(self.connection, now, Limits(), self)
         if head.is_http10:
             exchange.version = "1.0"
@@ -208,12 +206,20 @@ class Session(Serving):
         if response.upgrade is not None:
             await self._upgrade(response, response.upgrade)
             return
-        if self.server.is_draining:
+        if self.server.is_draining or (self._asks_for_tunnel and self._has_early()):
             self._closes = True
         if self._body is not None and not self._body.may_continue():
             self._closes = True
         if not await self._writer.respond(response, closes=self._closes):
             self._closes = True
+
+    def _has_early(self) -> bool:
+        """Whether something has come behind the request under way.
+
+        Where its tunnel is refused, that was meant for the tunnel, and is no request:
+        somebody before us may have passed it on unseen (GHSA-xq2h-p299-vjwv).
+        """
+        return bool(self.reader.data) or getattr(self.stream, "is_stale", False)
 
     async def _upgrade(self, response: Response, upgraded: Stream) -> None:
         """Hand the connection over to the protocol that both sides agreed on."""

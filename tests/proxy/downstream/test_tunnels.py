@@ -283,14 +283,17 @@ async def test_nothing_follows_before_it_is_granted(
 @from_either
 @to_either
 @both
+@pytest.mark.parametrize("with_head", [True, False])
 async def test_what_came_before_a_refusal_reaches_nobody(
-    clock: MockClock, near: str, far: ServiceProtocol, kind: str
+    clock: MockClock, near: str, far: ServiceProtocol, kind: str, with_head: bool
 ) -> None:
     async with proxied(near, far) as place:
         client = place.near
-        await client.ask(kind, GET)
+        await client.ask(kind, GET if with_head else b"")
         endpoint = place.far()
         await wait_all_tasks_blocked()
+        if not with_head:
+            await client.send(GET)
 
         await endpoint.refuse()
 
