@@ -45,22 +45,6 @@ LEGS = ("plain", "through", "tls", "tls_through")
 ALONE = ("told", "tls", "tls_through")
 """Listeners that know HTTP/2 alone, or clients that have agreed on it."""
 LIBRARIES = ["ngh2", "h2"]
-KNOWN = {
-    "4.3-bad-block",
-    "4.3-cut-block",
-    "hpack-2.3.3-index",
-    "hpack-2.3.3-index-of-a-name",
-    "hpack-4.2-size-behind",
-    "hpack-4.2-small-size-behind",
-    "hpack-5.2-long-padding",
-    "hpack-5.2-zeros",
-    "hpack-5.2-eos",
-    "hpack-5.2-eos-within",
-    "hpack-6.1-no-index",
-    "hpack-6.3-larger",
-    "hpack-6.3-one-larger",
-}
-"""What h2 tells with PROTOCOL_ERROR instead of COMPRESSION_ERROR: it ends all the same."""
 CASES: list[Case] = [
     *generic.CASES,
     *streams.CASES,
@@ -109,14 +93,8 @@ def place(
 @pytest.mark.parametrize("leg", LEGS)
 @pytest.mark.parametrize("case", CASES, ids=lambda each: each.name)
 def test_a_client_gets_what_the_rfc_says(
-    request: pytest.FixtureRequest,
-    place: Place,
-    origin: Origin,
-    leg: str,
-    case: Case,
+    place: Place, origin: Origin, leg: str, case: Case
 ) -> None:
-    if place.library == "h2" and case.name in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason="the code of h2", strict=True))
     origin.take()
 
     with place.connect(leg, greets=case.greets) as client:

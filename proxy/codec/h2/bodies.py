@@ -28,8 +28,6 @@ class Bodies:
     """
 
     def __init__(self, connection: H2Connection) -> None:
-        self.frames = 0
-        """DATA frames that were sent."""
         self._connection = connection
         self._waiting: dict[int, _Rest] = {}
 
@@ -85,7 +83,6 @@ class Bodies:
             del body[:room]
             is_end = rest.is_ended and not body and rest.trailers is None
             connection.send_data(stream, data, end_stream=is_end)
-            self.frames += 1
             if is_end or body:
                 return True
         if rest.trailers is not None:

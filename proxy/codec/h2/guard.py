@@ -35,7 +35,7 @@ PRIORITIES = 100
 
 WINDOW_UPDATES, FOR_STREAM, FOR_DATA = 5, 2, 20
 """WINDOW_UPDATE frames at first, and more for each stream and DATA frame that we sent
-(Envoy: 5 + 2 × (streams + 10 × DATA))."""
+(Envoy: 5 + 2 × (streams + 10 × DATA)), were no window in its way (CVE-2019-9511)."""
 
 ENTRIES = 32
 """Settings in one frame (nghttp2: 32)."""
@@ -98,7 +98,7 @@ class Guard:
     ) -> None:
         """``alive`` is kept up by the codec: the streams that are not closed."""
         self.sent = 0
-        """DATA frames that we have sent, about: the codec counts them here."""
+        """DATA frames that our bodies make, about: the codec counts them here."""
         self.heard = 0
         """Heads that the codec has made something of: counted here, too."""
         self.code = ENHANCE_YOUR_CALM

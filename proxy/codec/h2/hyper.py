@@ -34,7 +34,8 @@ from h2.settings import Settings as Values
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame, SettingsFrame
 
-from proxy.codec.h2.bodies import Bodies
+from proxy.codec.h2.blocks import Blocks
+from proxy.codec.h2.bodies import FRAME, Bodies
 from proxy.codec.h2.codec import (
     ENHANCE_YOUR_CALM,
     LAST_STREAM,
@@ -182,7 +183,7 @@ class HyperCodec:
             at_once[SettingCodes.ENABLE_PUSH] = 0
         is_client = self._role == "client"
         connection.local_settings = Values(client=is_client, initial_values=at_once)
-        connection.decoder.max_header_list_size = settings.heads.size
+        connection.decoder = Blocks(settings.heads.size)
         # What is told holds from the peer's acknowledgement on, so the frame is written
         # by hand: h2's own tells what holds already.
         connection.initiate_connection()
@@ -374,7 +375,6 @@ class HyperCodec:
         if not self.is_over:
             for stream in self._bodies.send():
                 self._end_ours(stream)
-            self._guard.sent = self._bodies.frames
         data = self._greeting + self._connection.data_to_send()
         self._greeting = b""
         self._tell()
@@ -417,6 +417,8 @@ class HyperCodec:
     def send(self, stream: int, data: bytes, *, is_end: bool) -> None:
         self._saying(stream).is_said = is_end
         self._bodies.add(stream, data, is_end=is_end)
+        # Not what goes out: of a window of a byte come as many frames as it is opened.
+        self._guard.sent += 1 + len(data) // FRAME
 
     def send_trailers(self, stream: int, fields: Fields) -> None:
         self._saying(stream).is_said = True

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes
+from h2.settings import Settings as Values
 from hyperframe.frame import (
     Frame,
     GoAwayFrame,
@@ -154,3 +158,24 @@ def test_a_receiver_may_answer_at_once(ends: Ends) -> None:
 
     assert ends.client.data == {1: b"x"}
     assert ends.server.closed == ends.client.closed == [(1, 0, False)]
+
+
+def test_windows_that_are_opened_by_the_byte_cut_the_peer(ends: Ends) -> None:
+    client = H2Connection(H2Configuration())
+    client.local_settings = Values(initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    client.initiate_connection()
+    client.send_headers(1, GET, end_stream=True)
+    server = End("server", library="h2")
+    server.codec.receive(client.data_to_send())
+    server.codec.respond(1, OK, is_end=False)
+    server.codec.send(1, b"x" * 64 * 1024, is_end=True)
+    server.codec.take()
+
+    frames_sent = 0
+    while not server.codec.is_over and frames_sent < 1000:
+        server.codec.receive(WindowUpdateFrame(1, window_increment=1).serialize())
+        server.codec.take()
+        frames_sent += 1
+
+    assert frames_sent < 200
+    assert server.codec.failure_code == h2.ENHANCE_YOUR_CALM
