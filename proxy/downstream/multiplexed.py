@@ -4,7 +4,8 @@ The connection ends in order: a GOAWAY that still lets in what is on its way, a 
 later one that does not, and the end when the last stream is over (RFC 9113, 6.8). It does
 so when the proxy drains, when the connection is old, and when nobody uses it. A client
 whose streams end before their answers, one after another, is cut (CVE-2023-44487): the
-count is of what the client resets and of what it makes us reset.
+count is of what the client resets and of what it makes us reset. An answer that waits for
+its client when no lane looks after it any more is waited for as long as a lane would.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ class ServerConnection(Multiplexed):
         self._lanes = 0
         self._nursery: trio.Nursery | None = None
         self._life = server.deadlines.timer(self._look_at_life)
+        self._stalls = server.deadlines.timer(self._look_for_stalls)
+        self._untaken: dict[RequestStream, int] = {}
+        """What each stream without a lane had queued at the last look."""
+        self._full_since: int | None = None
+        """How often the socket had had room when it was seen to be full."""
         now = self.clock()
         self._idle_since = now
         age = settings.max_age
@@ -92,12 +98,14 @@ class ServerConnection(Multiplexed):
         try:
             async with trio.open_nursery() as self._nursery:
                 self._plan()
+                self._plan_stalls()
                 if self.server.is_draining:
                     self.drain()
                 await self.communicate(self._early)
                 self._nursery.cancel_scope.cancel()
         finally:
             self._life.close()
+            self._stalls.close()
             await self.stream.aclose()
 
     def cancel(self) -> None:
@@ -166,6 +174,30 @@ class ServerConnection(Multiplexed):
             self.finish()
         elif self._life.deadline > self._idle_since + LANES_KEPT:
             self._life.set(self._idle_since + LANES_KEPT)
+
+    # What nobody takes
+
+    def _plan_stalls(self) -> None:
+        self._stalls.set(self.clock() + self.server.limits.stall_timeout)
+
+    def _look_for_stalls(self) -> None:
+        """Give up what has not moved a byte since the last look (CVE-2019-9517)."""
+        outbox, queued = self._outbox, self.codec.queued
+        full_since = outbox.resumed if outbox.is_full else None
+        if full_since is not None and full_since == self._full_since:
+            self.give_up()
+            return
+        self._full_since = full_since
+        untaken = {
+            channel: queued(channel.id)
+            for channel in self.streams.values()
+            if isinstance(channel, RequestStream) and channel.lane is None
+        }
+        for channel, left in untaken.items():
+            if self._untaken.get(channel) == left:
+                channel.reset()
+        self._untaken = untaken
+        self._plan_stalls()
 
     # Lanes
 

@@ -42,7 +42,10 @@ class Outbox:
         self._rest: bytes | memoryview = b""
         self._is_due = False
         self._is_broken = False
-        self._is_full = False
+        self.is_full = False
+        """Whether the socket took less than all, and has had no room since."""
+        self.resumed = 0
+        """How often it had room again."""
         self._is_flushing = False
         self._due = trio.Event()
         self._settled = trio.Event()
@@ -77,7 +80,7 @@ class Outbox:
         if self._readiness is None:
             return
         self._is_due = False
-        if self._is_full or self._is_broken:
+        if self.is_full or self._is_broken:
             return
         self._is_flushing = True
         try:
@@ -107,13 +110,14 @@ class Outbox:
             if not sent:
                 assert self._watch is not None
                 self._rest = data
-                self._is_full = True
+                self.is_full = True
                 self._watch.on_writable = self._resume
                 return False
             data = memoryview(data)[sent:]
 
     def _resume(self) -> None:
-        self._is_full = False
+        self.is_full = False
+        self.resumed += 1
         self.flush()
 
     def woken(self) -> None:

@@ -65,6 +65,9 @@ class Http2Client:
         self.answers: dict[int, Answer] = {}
         self.goaways: list[tuple[int, int]] = []
         self.consumes = True
+        self.reads = trio.Event()
+        """Replaced by one that is not set, it is waited for before the next read."""
+        self.reads.set()
         self.has_ended = False
         self.codec = h2.make_codec("client", h2.Settings(), self)
         self.codec.start()
@@ -79,6 +82,7 @@ class Http2Client:
             while data := await self.stream.receive_some():
                 self.codec.receive(data)
                 await self._flush()
+                await self.reads.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         self.has_ended = True

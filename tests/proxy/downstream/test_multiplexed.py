@@ -370,3 +370,64 @@ async def test_an_answer_over_tls_is_whole(clock: MockClock) -> None:
 
         assert len(answer.data) == 3_000_000
         assert served.error() is None
+
+
+STALL = HttpLimits().stall_timeout
+
+
+async def more(request: Request, /) -> Response:
+    """Answers with more than a window, but so little that no lane waits for its end."""
+    return Response(200, body=Buffered(b"x" * 70_000))
+
+
+async def test_an_answer_that_nobody_takes_is_given_up(clock: MockClock) -> None:
+    async with http2_served(more) as (served, client):
+        client.consumes = False
+        answer = await client.ask()
+        assert [each.status for each in served.outcomes] == [200]
+        assert client.session.is_busy
+        await trio.sleep(2 * STALL + 1)
+        await client.turn()
+
+        assert answer.code == h2.CANCEL
+        assert not client.session.is_busy
+
+
+async def test_an_answer_that_is_taken_late_is_whole(clock: MockClock) -> None:
+    async with http2_served(more) as (_, client):
+        client.consumes = False
+        answer = await client.ask()
+        await trio.sleep(STALL + 1)
+        client.codec.consumed(1, 65_535)
+        await client.turn()
+
+        assert len(answer.data) == 70_000
+        assert answer.code == 0
+
+
+async def test_a_connection_ends_though_nobody_takes_its_answers(
+    clock: MockClock,
+) -> None:
+    async with http2_served(more) as (_, client):
+        client.consumes = False
+        await client.ask()
+        client.session.drain()
+        await trio.sleep(2 * STALL + 1)
+        await client.turn()
+
+        assert client.has_ended
+
+
+async def test_a_client_that_reads_nothing_is_given_up(clock: MockClock) -> None:
+    async with http2_served(more, sockets=True) as (_, client):
+        client.codec.widen(0, 2**30)
+        client.reads = trio.Event()
+        for _ in range(90):
+            await client.ask()
+        assert client.session.is_busy
+        await trio.sleep(STALL - 1)
+        assert not client.session.is_over
+        await trio.sleep(STALL + 2)
+
+        assert client.session.is_over
+        client.reads.set()

@@ -82,12 +82,15 @@ async def test_a_full_socket_is_gone_on_with(readiness: Readiness) -> None:
     await wait_all_tasks_blocked()
     queue.waiting.append(b"y" * 10)
     outbox.wake()
+    assert (outbox.is_full, outbox.resumed) == (True, 0)
 
     received = b""
     while len(received) < 500_010:
         received += await far.receive_some()
 
     assert received == b"x" * 500_000 + b"y" * 10
+    assert not outbox.is_full
+    assert outbox.resumed
     near.close()
     far.close()
 
