@@ -219,7 +219,8 @@ class ServerConnection(Multiplexed):
             if head.protocol and head.protocol != b"websocket":
                 raise h2.HeadError("only WebSockets are tunnelled", status=501)
         except h2.HeadError as error:
-            self._refuse(stream, error, is_end=is_end)
+            weight = 1 + len(fields) // self.server.limits.max_headers
+            self._refuse(stream, error, weight, is_end=is_end)
             return
         idle = self._idle
         if not idle and self._lanes >= OVERHANG * self._settings.max_streams:
@@ -231,9 +232,12 @@ class ServerConnection(Multiplexed):
         channel.is_ended = is_end
         (idle.pop() if idle else self._lane()).begin(channel, head)
 
-    def _refuse(self, stream: int, error: h2.HeadError, *, is_end: bool) -> None:
+    def _refuse(
+        self, stream: int, error: h2.HeadError, weight: int, *, is_end: bool
+    ) -> None:
         self.server.refused(BadRequest(str(error), status=error.status or 400))
-        self._count(is_premature=True)
+        # What has to be read of it before it is refused is the client's choice.
+        self._count(is_premature=True, weight=weight)
         if error.status is None:
             self.codec.reset(stream, error.code)
             return
@@ -266,9 +270,9 @@ class ServerConnection(Multiplexed):
             lane.drop()
             self.woken()
 
-    def _count(self, *, is_premature: bool) -> None:
-        self._closed += 1
-        self._premature += is_premature
+    def _count(self, *, is_premature: bool, weight: int = 1) -> None:
+        self._closed += weight
+        self._premature += weight * is_premature
         if self._closed < PREMATURE:
             return
         now = self.clock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from hpack import Decoder, HeaderTuple, HPACKError, OversizedHeaderListError
 
 UPDATES = 2
@@ -18,20 +18,27 @@ class BrokenBlock(ProtocolError):
 
 
 class Blocks(Decoder):
-    """The peer's blocks of one connection. Raises BrokenBlock."""
+    """The peer's blocks of one connection.
 
-    def __init__(self, max_header_list: int) -> None:
+    Raises BrokenBlock, and DenialOfServiceError for too many fields.
+    """
+
+    def __init__(self, max_header_list: int, max_fields: int) -> None:
         super().__init__(max_header_list)
+        self._max_fields = max_fields
         self._updates = 0
 
     def decode(self, data: bytes, raw: bool = False) -> list[HeaderTuple]:
         self._updates = 0
         try:
-            return [*super().decode(data, raw)]
+            fields = [*super().decode(data, raw)]
         except OversizedHeaderListError:
             raise
         except HPACKError as error:
             raise BrokenBlock(str(error)) from error
+        if len(fields) > self._max_fields:
+            raise DenialOfServiceError("a head of too many fields")
+        return fields
 
     def _update_encoding_context(self, data: bytes | memoryview) -> int:
         # hpack's own, not its interface: should it go, so does no more than this check.

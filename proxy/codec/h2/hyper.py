@@ -37,7 +37,6 @@ from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame, SettingsFrame
 from proxy.codec.h2.blocks import Blocks
 from proxy.codec.h2.bodies import FRAME, Bodies
 from proxy.codec.h2.codec import (
-    ENHANCE_YOUR_CALM,
     LAST_STREAM,
     NO_ERROR,
     PREFACE,
@@ -183,7 +182,7 @@ class HyperCodec:
             at_once[SettingCodes.ENABLE_PUSH] = 0
         is_client = self._role == "client"
         connection.local_settings = Values(client=is_client, initial_values=at_once)
-        connection.decoder = Blocks(settings.heads.size)
+        connection.decoder = Blocks(settings.heads.size, settings.heads.fields)
         # What is told holds from the peer's acknowledgement on, so the frame is written
         # by hand: h2's own tells what holds already.
         connection.initiate_connection()
@@ -243,7 +242,7 @@ class HyperCodec:
 
     def _is_taken(self, stream: int, fields: Fields) -> bool:
         settings = self._settings
-        if not self._has_few_fields(fields) or stream > self._last_taken:
+        if stream > self._last_taken:
             return False
         if len(self._streams) >= settings.max_streams:
             code = REFUSED_STREAM
@@ -259,16 +258,10 @@ class HyperCodec:
         with suppress(H2Error):
             self._connection.reset_stream(stream, code)
 
-    def _has_few_fields(self, fields: Fields) -> bool:
-        if len(fields) <= self._settings.heads.fields:
-            return True
-        self.fail(ENHANCE_YOUR_CALM, "a head of too many fields")
-        return False
-
     def _on_response(self, event: ResponseReceived) -> None:
         self._guard.heard += 1
         stream, fields = event.stream_id, event.headers or []
-        if self._has_few_fields(fields) and stream in self._streams:
+        if stream in self._streams:
             is_end = event.stream_ended is not None
             self._receiver.on_head(stream, fields, is_end)
             if is_end:
@@ -277,7 +270,7 @@ class HyperCodec:
     def _on_informational(self, event: InformationalResponseReceived) -> None:
         self._guard.heard += 1
         stream, fields = event.stream_id, event.headers or []
-        if self._has_few_fields(fields) and stream in self._streams:
+        if stream in self._streams:
             self._receiver.on_informational(stream, fields)
 
     def _on_data(self, event: DataReceived) -> None:
@@ -296,7 +289,7 @@ class HyperCodec:
     def _on_trailers(self, event: TrailersReceived) -> None:
         self._guard.heard += 1
         stream, fields = event.stream_id, event.headers or []
-        if self._has_few_fields(fields) and stream in self._streams:
+        if stream in self._streams:
             self._receiver.on_trailers(stream, fields)
             self._end_theirs(stream)
 

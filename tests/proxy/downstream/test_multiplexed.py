@@ -372,6 +372,16 @@ async def test_an_answer_over_tls_is_whole(clock: MockClock) -> None:
         assert served.error() is None
 
 
+async def test_a_head_counts_for_the_more_the_longer_it_is(still: MockClock) -> None:
+    async with http2_served(ok) as (served, client):
+        for _ in range(PREMATURE // 10):
+            assert not client.session.is_over
+            await client.ask([*GET, *[(b"x", b"y")] * 900])
+
+        assert client.goaways[-1][1] == h2.ENHANCE_YOUR_CALM
+        assert len(served.refusals) == PREMATURE // 10
+
+
 STALL = HttpLimits().stall_timeout
 
 
@@ -426,7 +436,7 @@ async def test_a_client_that_reads_nothing_is_given_up(clock: MockClock) -> None
             await client.ask()
         assert client.session.is_busy
         await trio.sleep(STALL - 1)
-        assert not client.session.is_over
+        assert client.session.is_busy
         await trio.sleep(STALL + 2)
 
         assert client.session.is_over

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.exceptions import DenialOfServiceError
 from hpack import OversizedHeaderListError
 
 from proxy.codec.h2.blocks import UPDATES, Blocks, BrokenBlock
@@ -17,7 +18,7 @@ FIELDS = [(b"one", b"1"), (b"two", b"2")]
 
 @pytest.fixture
 def blocks() -> Blocks:
-    return Blocks(1000)
+    return Blocks(1000, 10)
 
 
 def test_a_block_is_its_fields(blocks: Blocks) -> None:
@@ -38,6 +39,12 @@ def test_a_broken_block_is_a_compression_error(blocks: Blocks, data: bytes) -> N
         blocks.decode(data + block(FIELDS), raw=True)
 
     assert caught.value.error_code is ErrorCodes.COMPRESSION_ERROR
+
+
+def test_too_many_fields_are_denied(blocks: Blocks) -> None:
+    assert len(blocks.decode(block(FIELDS * 5), raw=True)) == 10
+    with pytest.raises(DenialOfServiceError, match="too many fields"):
+        blocks.decode(block(FIELDS * 6), raw=True)
 
 
 def test_too_much_of_it_is_what_it_was(blocks: Blocks) -> None:
