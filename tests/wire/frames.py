@@ -62,6 +62,7 @@ class Frames:
     ) -> None:
         self.sock = socket.create_connection(address)
         self.sock.settimeout(PATIENCE)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname="app")
         self.answers: dict[int, Answer] = {}

@@ -45,6 +45,8 @@ class Origin:
     def __init__(self) -> None:
         self.script: Script | None = None
         """For the next request; used once."""
+        self.bodies: dict[bytes, bytes] = {}
+        """By target, what an answer has instead of its own method and target."""
         self.hold = threading.Event()
         """Cleared, requests wait for their answers."""
         self.hold.set()
@@ -193,12 +195,12 @@ class Origin:
         if script:
             perform(script, connected)
         else:
-            connected.sendall(echo(message))
+            connected.sendall(echo(message, self.bodies.get(message.target)))
 
 
-def echo(message: Message) -> bytes:
-    """The answer that says which request it answers."""
-    said = message.method + b" " + message.target
+def echo(message: Message, body: bytes | None = None) -> bytes:
+    """The answer that says which request it answers, unless it has another body."""
+    said = message.method + b" " + message.target if body is None else body
     head = b"HTTP/1.1 200 OK\r\nX-Origin: echo\r\nContent-Length: %d\r\n\r\n" % len(
         said
     )
