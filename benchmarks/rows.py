@@ -69,6 +69,8 @@ class Row:
     is_quick: bool = False
     is_gated: bool = False
     """Whether it must not become dearer."""
+    is_silent: bool = False
+    """Whether what its processes write goes nowhere: the disk is not what is measured."""
     has_direct: bool = False
     """Whether what it takes without a proxy is taken off."""
     variants: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
@@ -267,9 +269,11 @@ ROWS = (
                 name: _chain(name)
                 for name in ("metrics", "trace", "timeout", "retry", "identity")
             },
+            "access_log": _chain("access_log"),
             "split": _chain(SPLIT),
             "headers": _chain("{headers: {request: {set: {x-mesh: tulle}}}}"),
         },
+        is_silent=True,
     ),
     Row(
         "workers",

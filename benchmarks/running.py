@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from benchmarks.rows import DEFAULT, Row
 
 MIB = 1 << 20
 MILLI = 1000
+NOWHERE = Path(os.devnull)
 
 
 @attrs.frozen
@@ -68,7 +70,9 @@ class Place:
         with ExitStack() as stack:
             began = time.monotonic()
             roots = tuple(
-                stack.enter_context(processes.started(command, self.core, self.log))
+                stack.enter_context(
+                    processes.started(command, self.core, self.output(row))
+                )
                 for command in commands
             )
             target = Target(int(str(values["port"])), self.folder, _memory_of(roots))
@@ -79,8 +83,12 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """Where all processes write."""
+        """Where processes write."""
         return self.folder / "log"
+
+    def output(self, row: Row) -> Path:
+        """Where a row's proxies write."""
+        return NOWHERE if row.is_silent else self.log
 
     def _values(self, origin: int, options: Mapping[str, str]) -> dict[str, object]:
         port, between, admin, behind = free_ports(4)

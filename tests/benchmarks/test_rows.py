@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.metadata import distribution
+
 from benchmarks.rows import BY_NAME, ROWS
 
 
@@ -13,6 +15,14 @@ def test_no_two_rows_share_a_name() -> None:
 
 def test_every_figure_has_a_heading() -> None:
     assert all(row.heading(figure) for row in ROWS for figure in row.figures)
+
+
+def test_every_filter_of_requests_that_comes_with_tulle_is_measured_alone() -> None:
+    registered = distribution("tulle").entry_points.select(group="meshfilters.request")
+    chains = BY_NAME["built-in"].variants
+
+    assert {"none", *registered.names} == set(chains)
+    assert all(name in chains[name]["request"] for name in registered.names)
 
 
 def test_a_thousand_endpoints_are_a_thousand_addresses() -> None:

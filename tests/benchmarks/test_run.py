@@ -85,6 +85,11 @@ def test_one_that_fails_is_left_out_and_the_others_go_on(place: Place) -> None:
     }
 
 
+def test_an_access_log_is_no_measure_of_the_disk(place: Place) -> None:
+    assert place.output(BY_NAME["built-in"]) == Path("/dev/null")
+    assert place.output(BY_NAME["h1"]) == place.log
+
+
 def test_a_peer_without_a_setup_of_that_kind_is_not_asked() -> None:
     assert [each.name for each in subjects(BY_NAME["tcp"], [TULLE, NGINX])] == ["tulle"]
 
