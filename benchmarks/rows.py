@@ -14,6 +14,7 @@ from benchmarks.loads.load import Load
 from benchmarks.loads.open_loop import OpenLoop
 from benchmarks.loads.tcp import Download, RoundTrips
 from benchmarks.loads.tls import Tls
+from benchmarks.loads.watched import Watched
 from benchmarks.loads.wrk import Wrk
 
 SPLIT = "{split: {weights: {v1: 9, v2: 1}}}"
@@ -45,7 +46,7 @@ TITLES = {
     "held": "kB a request",
     "ready": "ms until ready",
     "idle": "MiB idle",
-    "loaded": "MiB after load",
+    "loaded": "MiB under load",
 }
 
 
@@ -181,7 +182,7 @@ ROWS = (
     Row(
         "footprint",
         "start and memory",
-        Wrk(64),
+        Watched(Wrk(64)),
         ("idle", "loaded", "ready"),
         is_fresh=True,
         is_default=True,

@@ -11,7 +11,7 @@ from benchmarks.figures import added
 from benchmarks.loads.load import Failed
 from benchmarks.peers import Peer
 from benchmarks.rows import Row
-from benchmarks.running import MIB, Place, Running, Subject
+from benchmarks.running import Place, Running, Subject
 
 DIRECT = "direct"
 WARM = 1
@@ -109,7 +109,6 @@ def look(running: Running, row: Row, seconds: int) -> Sample:
     return {
         "cost": used / done.units * row.unit.scale,
         "rate": done.units / done.seconds,
-        "loaded": running.target.memory() / MIB,
         **running.first,
         **done.figures,
     }

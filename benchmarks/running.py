@@ -12,12 +12,11 @@ from pathlib import Path
 import attrs
 
 from benchmarks import processes
-from benchmarks.loads.load import Failed, Target
+from benchmarks.loads.load import MIB, Failed, Target
 from benchmarks.peers import Peer, filled
 from benchmarks.ready import answers, wait_ready
 from benchmarks.rows import DEFAULT, Row
 
-MIB = 1 << 20
 MILLI = 1000
 NOWHERE = Path(os.devnull)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import attrs
 
+MIB = 1 << 20
+
 
 class Failed(Exception):
     """A load did not get the answers it should have."""
