@@ -145,14 +145,18 @@ def _judge(plan: Plan, place: Place, line: Line) -> gate.Verdict:
 
 
 def chosen(names: Sequence[str], quick: bool, every: bool, gated: bool) -> list[Row]:
-    """The rows to measure; those that are named, whatever else is said."""
+    """The rows to measure; those that are named, whatever else is said.
+
+    With ``every`` they have the time that a rare percentile needs.
+    """
     unknown = [name for name in names if name not in BY_NAME]
     if unknown:
         raise click.BadParameter(f"no row {unknown[0]}; --list names them")
-    if names:
-        return [BY_NAME[name] for name in names]
+    rows = [BY_NAME[name] for name in names] or ROWS
     if every:
-        return list(ROWS)
+        return [row.at_length() for row in rows]
+    if names:
+        return list(rows)
     if gated:
         return [row for row in ROWS if row.is_gated]
     return [row for row in ROWS if (row.is_quick if quick else row.is_default)]

@@ -16,6 +16,7 @@ import attrs
 SETUPS = Path(__file__).parent / "setups"
 PAIRS = {
     "mesh": ("inbound", "outbound"),
+    "mesh-h2": ("h2-inbound", "h2-outbound"),
     "grpc": ("grpc-inbound", "grpc-outbound"),
 }
 """The kinds that have a proxy at each end, in the order to start them."""

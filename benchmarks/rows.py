@@ -59,11 +59,17 @@ class Row:
     load: Load
     figures: tuple[str, ...] = ("cost", "rate")
     """The first is the one to compare."""
-    kind: Literal["http", "tcp", "tls", "mesh", "h2", "h2-h1", "h1-h2", "grpc"] = "http"
+    kind: Literal[
+        "http", "tcp", "tls", "mesh", "mesh-h2", "h2", "h2-h1", "h1-h2", "grpc"
+    ] = "http"
     unit: Unit = REQUEST
     origin: Literal["web", "send", "echo", "h2", "calls", "mute"] = "web"
     longer: float = 1
     """How many times the usual seconds a run takes."""
+    least: int = 1
+    """Seconds that a run takes at least."""
+    least_of_all: int = 1
+    """The same where every row is measured, however long that takes."""
     is_fresh: bool = False
     """Whether every run has processes of its own."""
     is_default: bool = False
@@ -76,6 +82,10 @@ class Row:
     """Whether what it takes without a proxy is taken off."""
     variants: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     """Of Tulle alone: the name of each, and what its setup has instead of the default."""
+
+    def at_length(self) -> Row:
+        """The row as it is measured with --all."""
+        return attrs.evolve(self, least=max(self.least, self.least_of_all))
 
     def heading(self, figure: str) -> str:
         """A figure's name, with its unit."""
@@ -143,6 +153,13 @@ ROWS = (
         is_gated=True,
     ),
     Row(
+        "mesh-h2",
+        "mesh pair, HTTP/2 between the two",
+        Wrk(64),
+        kind="mesh-h2",
+        is_default=True,
+    ),
+    Row(
         "grpc-mesh",
         "gRPC through the mesh pair, 4 × 32 calls",
         H2Load(4, 32, is_call=True),
@@ -175,7 +192,8 @@ ROWS = (
         "latency-200",
         "open loop, 200 requests/s",
         OpenLoop(200),
-        ("p50", "p99"),
+        ("p50", "p99", "p999"),
+        least_of_all=50,
         is_default=True,
         has_direct=True,
     ),
@@ -244,7 +262,7 @@ ROWS = (
         "open loop, 2,000 requests/s",
         OpenLoop(2000),
         ("p50", "p99", "p999"),
-        longer=2.5,
+        least=5,
         has_direct=True,
     ),
     Row(

@@ -47,7 +47,7 @@ def subjects(row: Row, peers: Sequence[Peer]) -> list[Subject]:
 
 def seconds_of(row: Row, seconds: int) -> int:
     """How long one run of a row loads."""
-    return max(1, round(row.longer * seconds))
+    return max(row.least, round(row.longer * seconds))
 
 
 def estimate(row: Row, count: int, runs: int, seconds: int) -> float:

@@ -5,7 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import chosen, main
+from benchmarks.loads.open_loop import FOR_P999, OpenLoop
 from benchmarks.rows import ROWS
+from benchmarks.run import seconds_of
 
 
 def names(*named: str, quick: bool = False, every: bool = False) -> list[str]:
@@ -24,6 +26,22 @@ def test_a_row_that_is_not_there_is_refused() -> None:
 def test_quick_is_a_part_of_the_default_and_that_of_all() -> None:
     assert set(names(quick=True)) < set(names()) < set(names(every=True))
     assert len(names(every=True)) == len(ROWS)
+
+
+def test_with_all_there_are_samples_enough_for_a_rare_percentile() -> None:
+    rows = [row for row in chosen([], False, True, False) if "p999" in row.figures]
+
+    assert [row.name for row in rows] == ["latency-200", "latency-2000"]
+    for row in rows:
+        assert isinstance(row.load, OpenLoop)
+        assert row.load.rate * seconds_of(row, 1) >= FOR_P999
+
+
+def test_a_named_row_takes_longer_with_all_only() -> None:
+    (usual,) = chosen(["latency-200"], False, False, False)
+    (long,) = chosen(["latency-200"], False, True, False)
+
+    assert (seconds_of(usual, 2), seconds_of(long, 2)) == (2, 50)
 
 
 def test_the_gate_has_rows_of_its_own() -> None:

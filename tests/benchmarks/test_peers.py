@@ -17,6 +17,11 @@ def without(kind: str) -> list[str]:
     return [name for name in NAMES if not list((SETUPS / name).glob(f"{kind}.*"))]
 
 
+def peer(name: str) -> Peer:
+    (suffix,) = {each.suffix for each in (SETUPS / name).iterdir()}
+    return Peer(name, suffix.removeprefix("."), (), ())
+
+
 def test_blanks_are_filled_in_and_nothing_else_is_touched() -> None:
     text = "port <port>; split $request_id { < 3 } {{x}}"
 
@@ -32,6 +37,19 @@ def test_a_mesh_is_started_from_behind() -> None:
     names = [each.name for each in tulle().files("mesh")]
 
     assert names == ["inbound.yaml", "outbound.yaml"]
+
+
+def test_a_mesh_of_http2_is_http2_between_the_two_for_everybody_who_can() -> None:
+    able = [name for name in NAMES if peer(name).files("mesh-h2")]
+    texts = {
+        name: [each.read_text() for each in peer(name).files("mesh-h2")]
+        for name in able
+    }
+
+    assert able == ["tulle", "envoy", "haproxy"]
+    assert all("protocol: http2" in each for each in texts["tulle"])
+    assert all("alpn_protocols: [h2]" in each for each in texts["envoy"])
+    assert all("alpn h2" in each for each in texts["haproxy"])
 
 
 def test_a_mesh_for_grpc_has_setups_of_its_own() -> None:
@@ -107,7 +125,7 @@ def test_everybody_is_set_up_for_everything_but_bytes(kind: str) -> None:
     assert without(kind) == []
 
 
-@pytest.mark.parametrize("kind", ["tcp", "h2", "h1-h2"])
+@pytest.mark.parametrize("kind", ["tcp", "h2", "h1-h2", "h2-outbound"])
 def test_nginx_takes_no_bytes_and_sends_no_http2_but_grpc(kind: str) -> None:
     assert without(kind) == ["nginx"]
 
