@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import attrs
 import click
 from rich.console import Console
 
 from benchmarks import gate, machine, origins, peers
+from benchmarks.plan import Plan
 from benchmarks.plot import svg
 from benchmarks.rows import BY_NAME, ROWS, Row
-from benchmarks.run import estimate, measure, subjects
 from benchmarks.running import Place
-from benchmarks.summary import Line, as_json, summarise
+from benchmarks.summary import Line, as_json
 from benchmarks.table import table
 
 RUNS = 5
@@ -27,35 +27,6 @@ Tulle is what the Python that runs this has installed: with pip install -e, the 
 """
 RISEN, UNFIT = 1, 2
 """Exit codes."""
-
-
-@attrs.frozen
-class Plan:
-    """What is measured, and how often."""
-
-    rows: Sequence[Row]
-    peers: Sequence[peers.Peer]
-    runs: int
-    seconds: int
-    console: Console
-
-    def minutes(self) -> float:
-        """How long it will take, about."""
-        each = (
-            estimate(row, len(subjects(row, self.peers)), self.runs, self.seconds)
-            for row in self.rows
-        )
-        return sum(each) / 60
-
-    def line(self, place: Place, row: Row, times: int = 1) -> Line:
-        """Measure one row."""
-        with self.console.status(row.name) as status:
-            runs = times * self.runs
-            measured = measure(
-                place, row, self.peers, runs, self.seconds, status.update
-            )
-        self.console.print(f"[dim]{row.name} is done[/]")
-        return summarise(measured)
 
 
 @click.command(help=HELP)
@@ -99,15 +70,21 @@ def main(
         found = [each for each in found if each.name == gate.YARDSTICK]
         if not found:
             raise click.ClickException(f"the gate needs {gate.YARDSTICK}")
-    else:
-        for sentence in missing:
-            console.print(sentence)
+        missing = []
+    more: list[peers.Peer] = []
+    if not (quick or gated):
+        more, sentence = peers.newer(Path.cwd())
+        missing.append(sentence)
     try:
-        ours = peers.tulles(pythons)
+        ours = peers.tulles(pythons, more)
+        cores = machine.cores(os.sched_getaffinity(0))
     except peers.NoTulle as error:
         raise click.ClickException(str(error)) from error
+    except machine.Unfit as error:
+        console.print(str(error))
+        sys.exit(UNFIT)
     plan = Plan(
-        chosen(names, quick, every, gated),
+        [row.on(len(cores.spread)) for row in chosen(names, quick, every, gated)],
         [*ours, *found],
         runs,
         seconds or (QUICK if quick or gated else SECONDS),
@@ -115,9 +92,11 @@ def main(
     )
     versions = {each.name: each.version() for each in plan.peers}
     facts = machine.facts()
-    console.print(f"two cores to itself, for about {plan.minutes():.0f} minutes")
+    for sentence in (*missing, *plan.told()):
+        console.print(sentence, highlight=False, soft_wrap=True)
     try:
-        with origins.place(machine.prepare()) as place:
+        machine.prepare(cores)
+        with origins.place(cores) as place:
             lines = [plan.line(place, row) for row in plan.rows]
             verdicts = [_judge(plan, place, line) for line in lines] if gated else []
     except machine.Unfit as error:

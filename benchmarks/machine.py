@@ -5,32 +5,46 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-PROXIES, LOAD = 0, 1
-"""Which of the cores we may use has what is measured; the other has all else."""
+import attrs
+
+ENOUGH = 4
+"""Cores from which on proxies with several workers have more than one."""
 
 
 class Unfit(Exception):
     """This machine cannot run the benchmark; says what it would need."""
 
 
-def cores() -> tuple[int, int]:
-    """The core for proxies, and the one for load generator and origin."""
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < 2:
+@attrs.frozen
+class Cores:
+    """What proxies and load have to themselves."""
+
+    proxy: int
+    load: int
+    """Of the load generator and the origin."""
+    spread: tuple[int, ...]
+    """Of proxies with several workers: all but the load's, where there are enough."""
+
+
+def cores(allowed: Collection[int]) -> Cores:
+    """Those we may use, shared out. Raises Unfit."""
+    proxy, *others = sorted(allowed)
+    if not others:
         raise Unfit("needs two cores: one for the proxy, one for the load")
-    return allowed[PROXIES], allowed[LOAD]
+    load, *spare = others
+    are_enough = len(spare) + 2 >= ENOUGH
+    return Cores(proxy, load, (proxy, *spare) if are_enough else (proxy,))
 
 
-def prepare() -> int:
-    """Move to the load's core, with all the descriptors there are; the proxies' core."""
-    proxies, load = cores()
-    os.sched_setaffinity(0, {load})
+def prepare(cores: Cores) -> None:
+    """Move to the load's core, with all the descriptors there are."""
+    os.sched_setaffinity(0, {cores.load})
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return proxies
 
 
 def facts() -> dict[str, str]:

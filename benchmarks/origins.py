@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from benchmarks import certificates
 from benchmarks.loads.h2load import MESSAGE, METHOD
 from benchmarks.loads.held import HELD
-from benchmarks.machine import Unfit
+from benchmarks.machine import Cores, Unfit
 from benchmarks.peers import SETUPS, filled, program
 from benchmarks.processes import started
 from benchmarks.ready import accepts, wait_ready
@@ -26,7 +25,7 @@ HTTP2 = ("h2", "calls")
 
 
 @contextmanager
-def place(core: int) -> Iterator[Place]:
+def place(cores: Cores) -> Iterator[Place]:
     """A folder with all that is served and shown, and the origins running."""
     with tempfile.TemporaryDirectory(prefix="tulle-bench-") as name, ExitStack() as up:
         folder = Path(name)
@@ -35,10 +34,9 @@ def place(core: int) -> Iterator[Place]:
         _fill(folder)
         origins = [*ALWAYS, *(HTTP2 if program("nghttpd") else ())]
         ports = free_ports(len(origins))
-        here = Place(folder, core, dict(zip(origins, ports, strict=True)))
-        (load_core,) = os.sched_getaffinity(0)
+        here = Place(folder, cores, dict(zip(origins, ports, strict=True)))
         for command in _commands(here):
-            up.enter_context(started(command, load_core, here.log))
+            up.enter_context(started(command, (cores.load,), here.log))
         for port in ports:
             wait_ready(partial(accepts, port))
         yield here

@@ -20,6 +20,8 @@ PAIRS = {
     "grpc": ("grpc-inbound", "grpc-outbound"),
 }
 """The kinds that have a proxy at each end, in the order to start them."""
+NEWER = Path("trixie/tulle/bin/python")
+"""Where, from the current folder, Debian 13's Python is looked for."""
 DAEMONS = os.defpath + ":/usr/sbin:/usr/local/sbin"
 """Where Debian has what is no command of a user's."""
 TULLE_SAYS = """\
@@ -43,6 +45,8 @@ class Peer:
     """CONFIGURATION stands for the file."""
     says_version: tuple[str, ...]
     version_is: str = r"\d+\.\d+\.\d+"
+    is_for_first: bool = False
+    """Whether only the rows that are asked about first have it."""
 
     def files(self, kind: str) -> list[Path]:
         """The setups of one kind, in the order to start them; none if it cannot."""
@@ -98,10 +102,24 @@ def tulle(python: str | None = None) -> Peer:
     return Peer(name, "yaml", command, says_version, r".+ on Python .+")
 
 
-def tulles(pythons: Iterable[str]) -> list[Peer]:
-    """Ours, and those of other Pythons. Raises NoTulle."""
+def newer(folder: Path) -> tuple[list[Peer], str]:
+    """Tulle on the Python 3.13 of a folder, if it is there; and a sentence about that."""
+    python = folder / NEWER
+    if not python.exists():
+        why = f"no {NEWER} here, docs/performance.md says how to make it"
+        return [], f"Tulle on Python 3.13 is skipped: {why}"
+    try:
+        made = tulle(str(python))
+    except NoTulle as error:
+        return [], f"Tulle on Python 3.13 is skipped: {error}"
+    made = attrs.evolve(made, is_for_first=True)
+    return [made], f"{made.name} is {NEWER}, in the rows asked about first"
+
+
+def tulles(pythons: Iterable[str], more: Iterable[Peer] = ()) -> list[Peer]:
+    """Ours, and more, and those of other Pythons. Raises NoTulle."""
     made = [tulle()]
-    for each in map(tulle, pythons):
+    for each in (*more, *map(tulle, pythons)):
         same = sum(other.name.split(" (")[0] == each.name for other in made)
         name = f"{each.name} ({same + 1})" if same else each.name
         made.append(attrs.evolve(each, name=name))

@@ -51,7 +51,7 @@ def _row(line: Line, top: float) -> Iterator[str]:
     for index, (subject, value) in enumerate(bars):
         y = top + HEAD + index * (BAR + GAP)
         length = max(1.0, value / most * (WIDTH - NAMES - VALUES))
-        colour = OURS if subject == TULLE else THEIRS
+        colour = OURS if subject.split()[0] == TULLE else THEIRS
         yield _text(0, y + BAR - 3, subject)
         yield (
             f'<rect x="{NAMES}" y="{y:.0f}" width="{length:.0f}" '

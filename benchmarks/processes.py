@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,9 +13,9 @@ STOP = 10.0
 
 
 @contextmanager
-def started(command: Sequence[str], core: int, log: Path) -> Iterator[int]:
-    """Run a command on one core, its children with it; yields its pid."""
-    pinned = ["taskset", "-c", str(core), *command]
+def started(command: Sequence[str], cores: Collection[int], log: Path) -> Iterator[int]:
+    """Run a command on these cores, its children with it; yields its pid."""
+    pinned = ["taskset", "-c", ",".join(map(str, cores)), *command]
     with log.open("ab") as output:
         process = subprocess.Popen(
             pinned, stdin=subprocess.DEVNULL, stdout=output, stderr=output

@@ -76,6 +76,8 @@ class Row:
     is_quick: bool = False
     is_gated: bool = False
     """Whether it must not become dearer."""
+    is_spread: bool = False
+    """Whether its proxies have all the cores that the load leaves, if these are enough."""
     is_silent: bool = False
     """Whether what its processes write goes nowhere: the disk is not what is measured."""
     has_direct: bool = False
@@ -86,6 +88,15 @@ class Row:
     def at_length(self) -> Row:
         """The row as it is measured with --all."""
         return attrs.evolve(self, least=max(self.least, self.least_of_all))
+
+    def on(self, cores: int) -> Row:
+        """The row where proxies that may spread have so many cores."""
+        if not self.is_spread:
+            return self
+        if cores > 1:
+            return attrs.evolve(self, title=f"{self.title}, on {cores} cores")
+        why = "on one core (requests/s: from four cores on)"
+        return attrs.evolve(self, title=f"{self.title}, {why}", figures=("cost",))
 
     def heading(self, figure: str) -> str:
         """A figure's name, with its unit."""
@@ -133,13 +144,20 @@ ROWS = (
         is_quick=True,
         is_gated=True,
     ),
-    Row("down-1m", "1 MB down, 16 connections", Wrk(16, "/1m"), is_default=True),
+    Row(
+        "down-1m",
+        "1 MB down, 16 connections",
+        Wrk(16, "/1m"),
+        longer=0.5,
+        is_default=True,
+    ),
     Row(
         "tls-new",
         "mTLS handshakes, a request each",
         Tls(is_new_each=True),
         kind="tls",
         unit=HANDSHAKE,
+        longer=0.5,
         is_default=True,
         is_gated=True,
     ),
@@ -166,6 +184,7 @@ ROWS = (
         kind="grpc",
         unit=CALL,
         origin="calls",
+        longer=0.5,
         is_default=True,
     ),
     Row(
@@ -175,6 +194,7 @@ ROWS = (
         kind="tcp",
         unit=GIB,
         origin="send",
+        longer=0.5,
         is_default=True,
         is_quick=True,
         is_gated=True,
@@ -186,6 +206,7 @@ ROWS = (
         kind="h2",
         unit=GIB,
         origin="h2",
+        longer=0.5,
         is_default=True,
     ),
     Row(
@@ -203,6 +224,7 @@ ROWS = (
         Watched(Wrk(64)),
         ("idle", "loaded", "ready"),
         is_fresh=True,
+        longer=0.5,
         is_default=True,
     ),
     Row(
@@ -296,8 +318,9 @@ ROWS = (
     ),
     Row(
         "workers",
-        "so many workers, on one core",
+        "so many workers",
         Wrk(64),
+        is_spread=True,
         variants={str(n): {"workers": str(n)} for n in (1, 2, 4)},
     ),
     Row(

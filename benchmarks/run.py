@@ -16,7 +16,7 @@ from benchmarks.running import Place, Running, Subject
 DIRECT = "direct"
 WARM = 1
 """Seconds of load before what counts."""
-TAKES, STARTS = 0.2, 1.0
+TAKES, STARTS = 0.2, 0.5
 """Seconds that a run takes beside its load, about; and a start."""
 
 Sample = dict[str, float]
@@ -41,7 +41,11 @@ def subjects(row: Row, peers: Sequence[Peer]) -> list[Subject]:
     """Whom a row is about; the first of ``peers`` is Tulle."""
     if row.variants:
         return [Subject(name, peers[0], o) for name, o in row.variants.items()]
-    able = [Subject(each.name, each) for each in peers if each.files(row.kind)]
+    able = [
+        Subject(each.name, each)
+        for each in peers
+        if each.files(row.kind) and (row.is_default or not each.is_for_first)
+    ]
     return [*able, Subject(DIRECT, None)] if row.has_direct else able
 
 

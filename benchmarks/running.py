@@ -13,6 +13,7 @@ import attrs
 
 from benchmarks import processes
 from benchmarks.loads.load import MIB, Failed, Target
+from benchmarks.machine import Cores
 from benchmarks.peers import Peer, filled
 from benchmarks.ready import answers, wait_ready
 from benchmarks.rows import DEFAULT, Row
@@ -52,7 +53,7 @@ class Place:
     """Where everything of a run is."""
 
     folder: Path
-    core: int
+    cores: Cores
     origins: Mapping[str, int]
 
     @contextmanager
@@ -66,12 +67,11 @@ class Place:
             return
         values = self._values(origin, subject.options)
         commands = subject.peer.commands(row.kind, self.folder, values)
+        cores = self.cores.spread if row.is_spread else (self.cores.proxy,)
         with ExitStack() as stack:
             began = time.monotonic()
             roots = tuple(
-                stack.enter_context(
-                    processes.started(command, self.core, self.output(row))
-                )
+                stack.enter_context(processes.started(command, cores, self.output(row)))
                 for command in commands
             )
             target = Target(int(str(values["port"])), self.folder, _memory_of(roots))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import SETUPS, NoTulle, Peer, filled, tulle, tulles
+from benchmarks.peers import NEWER, SETUPS, NoTulle, Peer, filled, newer, tulle, tulles
 from meshfilters import __version__
 
 NAMES = ("tulle", "envoy", "haproxy", "nginx")
@@ -71,6 +71,39 @@ def test_pythons_of_one_version_are_told_apart() -> None:
     names = [each.name for each in tulles([sys.executable, sys.executable])]
 
     assert names == ["tulle", name, f"{name} (2)"]
+
+
+def test_the_newer_python_is_found_in_its_folder(tmp_path: Path) -> None:
+    python = tmp_path / NEWER
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+
+    (found,), said = newer(tmp_path)
+
+    assert found.command[0] == str(python)
+    assert found.is_for_first
+    assert said.startswith(f"{found.name} is trixie/tulle/bin/python")
+
+
+def test_a_newer_python_that_is_not_there_is_skipped_and_said_to_be(
+    tmp_path: Path,
+) -> None:
+    found, said = newer(tmp_path)
+
+    assert found == []
+    assert said.startswith("Tulle on Python 3.13 is skipped: no trixie/tulle/bin/py")
+
+
+def test_a_newer_python_without_tulle_is_skipped_too(tmp_path: Path) -> None:
+    python = tmp_path / NEWER
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/bin/false")
+
+    found, said = newer(tmp_path)
+
+    assert found == []
+    assert "has no Tulle installed" in said
 
 
 @pytest.mark.parametrize("python", [None, sys.executable])

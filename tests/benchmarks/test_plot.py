@@ -20,5 +20,11 @@ def test_bars_are_as_long_as_what_they_stand_for() -> None:
     assert (ours.attrib["fill"], theirs.attrib["fill"]) == (OURS, THEIRS)
 
 
+def test_tulle_on_another_python_is_ours_too() -> None:
+    _, other = bars([summarise(measured({"tulle": [2.0], "tulle 3.13.5": [1.0]}))])
+
+    assert other.attrib["fill"] == OURS
+
+
 def test_rows_of_tulle_alone_are_not_drawn() -> None:
     assert bars([summarise(measured({"0": [1.0], "1": [2.0]}))]) == []

@@ -25,6 +25,24 @@ def test_every_filter_of_requests_that_comes_with_tulle_is_measured_alone() -> N
     assert all(name in chains[name]["request"] for name in registered.names)
 
 
+def test_workers_on_one_core_show_cpu_alone_and_say_why() -> None:
+    row = BY_NAME["workers"].on(1)
+
+    assert row.figures == ("cost",)
+    assert row.title == "so many workers, on one core (requests/s: from four cores on)"
+
+
+def test_workers_with_cores_of_their_own_show_requests_too() -> None:
+    row = BY_NAME["workers"].on(3)
+
+    assert row.figures == ("cost", "rate")
+    assert row.title == "so many workers, on 3 cores"
+
+
+def test_a_row_of_one_worker_is_the_same_on_every_machine() -> None:
+    assert BY_NAME["h1"].on(1) is BY_NAME["h1"].on(3) is BY_NAME["h1"]
+
+
 def test_a_thousand_endpoints_are_a_thousand_addresses() -> None:
     (text,) = BY_NAME["endpoints"].variants["1000"].values()
 

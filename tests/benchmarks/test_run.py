@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from benchmarks.loads.load import Done, Failed, Target
+from benchmarks.machine import cores
 from benchmarks.peers import Peer
 from benchmarks.rows import BY_NAME, Row
 from benchmarks.run import estimate, measure, subjects, without_direct
@@ -29,7 +30,7 @@ class Calm(Place):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Calm(tmp_path, 0, {})
+    return Calm(tmp_path, cores({0, 1}), {})
 
 
 class Scripted:
@@ -92,6 +93,15 @@ def test_an_access_log_is_no_measure_of_the_disk(place: Place) -> None:
 
 def test_a_peer_without_a_setup_of_that_kind_is_not_asked() -> None:
     assert [each.name for each in subjects(BY_NAME["tcp"], [TULLE, NGINX])] == ["tulle"]
+
+
+def test_a_peer_for_the_rows_asked_about_first_is_in_no_other() -> None:
+    other = attrs.evolve(TULLE, name="tulle 3.13.5", is_for_first=True)
+
+    first, more = (subjects(BY_NAME[n], [TULLE, other]) for n in ("h1", "h1-16"))
+
+    assert [each.name for each in first] == ["tulle", "tulle 3.13.5"]
+    assert [each.name for each in more] == ["tulle"]
 
 
 def test_latency_is_measured_without_a_proxy_too() -> None:
