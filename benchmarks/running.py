@@ -67,11 +67,12 @@ class Place:
             return
         values = self._values(origin, subject.options)
         commands = subject.peer.commands(row.kind, self.folder, values)
-        cores = self.cores.spread if row.is_spread else (self.cores.proxy,)
         with ExitStack() as stack:
             began = time.monotonic()
             roots = tuple(
-                stack.enter_context(processes.started(command, cores, self.output(row)))
+                stack.enter_context(
+                    processes.started(command, self.cores_of(row), self.output(row))
+                )
                 for command in commands
             )
             target = Target(int(str(values["port"])), self.folder, _memory_of(roots))
@@ -84,6 +85,10 @@ class Place:
     def log(self) -> Path:
         """Where processes write."""
         return self.folder / "log"
+
+    def cores_of(self, row: Row) -> tuple[int, ...]:
+        """Where a row's proxies run."""
+        return self.cores.spread if row.is_spread else (self.cores.proxy,)
 
     def output(self, row: Row) -> Path:
         """Where a row's proxies write."""

@@ -86,6 +86,13 @@ def test_one_that_fails_is_left_out_and_the_others_go_on(place: Place) -> None:
     }
 
 
+def test_only_proxies_that_may_spread_have_more_cores_than_one(tmp_path: Path) -> None:
+    place = Place(tmp_path, cores(range(4)), {})
+
+    assert place.cores_of(BY_NAME["workers"]) == (0, 2, 3)
+    assert place.cores_of(BY_NAME["h1"]) == (0,)
+
+
 def test_an_access_log_is_no_measure_of_the_disk(place: Place) -> None:
     assert place.output(BY_NAME["built-in"]) == Path("/dev/null")
     assert place.output(BY_NAME["h1"]) == place.log
