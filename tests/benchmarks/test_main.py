@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import chosen, main
+from benchmarks import machine
+from benchmarks.__main__ import UNFIT, chosen, main
 from benchmarks.loads.open_loop import FOR_P999, OpenLoop
 from benchmarks.rows import ROWS
 from benchmarks.run import seconds_of
@@ -46,6 +49,26 @@ def test_a_named_row_takes_longer_with_all_only() -> None:
 
 def test_the_gate_has_rows_of_its_own() -> None:
     assert all(row.is_gated for row in chosen([], True, False, True))
+
+
+@pytest.mark.parametrize(
+    ("options", "is_sought"), [([], True), (["--all"], True), (["--quick"], False)]
+)
+def test_a_newer_python_is_sought_where_there_is_time_for_it(
+    options: list[str], is_sought: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(cores: machine.Cores) -> None:
+        raise machine.Unfit("not here")
+
+    monkeypatch.setattr(machine, "prepare", refuse)
+    monkeypatch.setattr(machine, "cores", lambda allowed: machine.Cores(0, 1, (0,)))
+    monkeypatch.chdir(tmp_path)
+
+    result = CliRunner().invoke(main, options)
+
+    assert result.exit_code == UNFIT
+    assert ("Tulle on Python 3.13 is skipped" in result.output) is is_sought
+    assert "needs two cores to itself" in result.output
 
 
 def test_rows_are_listed_without_measuring_any() -> None:
