@@ -14,7 +14,8 @@ from rich.console import Console
 from benchmarks import gate, machine, origins, peers
 from benchmarks.plan import Plan
 from benchmarks.plot import svg
-from benchmarks.rows import BY_NAME, ROWS, Row
+from benchmarks.row import Row
+from benchmarks.rows import BY_NAME, ROWS
 from benchmarks.running import Place
 from benchmarks.summary import Line, as_json
 from benchmarks.table import table

@@ -9,7 +9,7 @@ import attrs
 from rich.console import Console
 
 from benchmarks.peers import Peer, program
-from benchmarks.rows import Row
+from benchmarks.row import Row
 from benchmarks.run import estimate, measure, seconds_of, subjects
 from benchmarks.running import Place
 from benchmarks.summary import Line, summarise

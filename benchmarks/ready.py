@@ -12,7 +12,7 @@ from benchmarks.loads.load import Failed, Target
 from benchmarks.loads.open_loop import REQUEST
 from benchmarks.loads.tls import context
 from benchmarks.peers import program
-from benchmarks.rows import Row
+from benchmarks.row import Row
 
 BOOT = 30.0
 """Seconds until a proxy must answer."""

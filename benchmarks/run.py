@@ -10,7 +10,7 @@ import attrs
 from benchmarks.figures import added
 from benchmarks.loads.load import Failed
 from benchmarks.peers import Peer
-from benchmarks.rows import Row
+from benchmarks.row import Row
 from benchmarks.running import Place, Running, Subject
 
 DIRECT = "direct"

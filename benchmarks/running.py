@@ -16,7 +16,8 @@ from benchmarks.loads.load import MIB, Failed, Target
 from benchmarks.machine import Cores
 from benchmarks.peers import Peer, filled
 from benchmarks.ready import answers, wait_ready
-from benchmarks.rows import DEFAULT, Row
+from benchmarks.row import Row
+from benchmarks.rows import DEFAULT
 
 MILLI = 1000
 NOWHERE = Path(os.devnull)

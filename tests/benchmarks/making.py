@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.loads.load import Done, Target
-from benchmarks.rows import Row
+from benchmarks.row import Row
 from benchmarks.run import Measured
 
 

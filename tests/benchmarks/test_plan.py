@@ -9,7 +9,8 @@ from benchmarks import plan
 from benchmarks.__main__ import QUICK, RUNS, SECONDS, chosen
 from benchmarks.peers import Peer
 from benchmarks.plan import TOOLS, Plan
-from benchmarks.rows import BY_NAME, Row
+from benchmarks.row import Row
+from benchmarks.rows import BY_NAME
 
 PEERS = [
     Peer("tulle", "yaml", (), ()),

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.loads.load import Done, Failed, Target
 from benchmarks.machine import cores
 from benchmarks.peers import Peer
-from benchmarks.rows import BY_NAME, Row
+from benchmarks.row import Row
+from benchmarks.rows import BY_NAME
 from benchmarks.run import estimate, measure, subjects, without_direct
 from benchmarks.running import Place, Running, Subject
 from tests.benchmarks.making import ROW, measured
