@@ -28,10 +28,6 @@ from proxy.transport.http2.outbox import ENDED, Outbox
 FAREWELL = 1.0
 """Seconds that the last words of a connection may take."""
 
-PIECE = 4 * 1024
-"""Bytes that are taken in before it shows what they have come to: of a read of 256 KiB it
-would only show behind ten thousand frames, or hundreds of long heads."""
-
 TURN = 0.002
 """Seconds of taking in behind which it is the other connections' turn."""
 
@@ -44,6 +40,9 @@ is full of streams that nobody reads holds up all others."""
 
 class Multiplexed:
     """The common half of a server's and a client's connection; the codec's receiver."""
+
+    piece = 64 * 1024
+    """Bytes that are taken in before it shows what they have come to."""
 
     def __init__(
         self,
@@ -119,6 +118,7 @@ class Multiplexed:
 
     async def _read_on(self, data: bytes) -> None:
         codec, receive, clock = self.codec, self._receive, self.clock
+        piece = self.piece
         if not data:
             data = await receive()
             if not data or not self.on_first(data):
@@ -126,11 +126,11 @@ class Multiplexed:
             self._heard = clock()
         while data:
             ends = self._heard + TURN
-            for start in range(0, len(data), PIECE):
+            for start in range(0, len(data), piece):
                 if start and clock() > ends:
                     await trio.lowlevel.checkpoint()
                     ends = clock() + TURN
-                codec.receive(data[start : start + PIECE])
+                codec.receive(data[start : start + piece])
                 if codec.has_output:
                     self.wake()
                 if codec.is_over:

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from meshfilters.errors import ClientGone
 from meshfilters.message import Buffered, Request, Response
+from meshfilters.testing import read
 from proxy.codec import h2
 from proxy.config.model import Http as HttpLimits
 from proxy.config.model import Http2
@@ -441,3 +442,29 @@ async def test_a_client_that_reads_nothing_is_given_up(clock: MockClock) -> None
 
         assert client.session.is_over
         client.reads.set()
+
+
+async def test_a_long_read_is_taken_in_by_pieces(clock: MockClock) -> None:
+    taken: list[int] = []
+
+    def watch(session: ServerConnection) -> None:
+        receive = session.codec.receive
+
+        def watched(data: bytes) -> None:
+            taken.append(len(data))
+            receive(data)
+
+        session.codec.receive = watched  # type: ignore[method-assign]
+
+    async def size(request: Request, /) -> Response:
+        return Response(200, body=Buffered(b"%d" % len(await read(request.body))))
+
+    async with http2_served(size, prepare=watch) as (_, client):
+        await client.ask(POST, is_end=False)
+        taken.clear()
+        client.codec.send(1, b"x" * 40_000, is_end=True)
+        await client.turn()
+
+        assert max(taken) == ServerConnection.piece
+        assert sum(taken) > 40_000
+        assert client.answers[1].data == b"40000"
