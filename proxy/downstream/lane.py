@@ -17,18 +17,19 @@ import trio
 from meshfilters.errors import (
     BadRequest,
     ClientGone,
-    DeadlineExceeded,
     Draining,
     MeshError,
     UpstreamProtocolError,
 )
 from meshfilters.exchange import Connection, Exchange, Limits
+from meshfilters.grpc import is_grpc
 from meshfilters.message import EMPTY, Body, Headers, Response
 from proxy.chain.pipeline import PROXY
 from proxy.codec import h2
 from proxy.codec.orig_proto import MESH, ORIG_PROTO, VERSIONS
+from proxy.downstream.respond import grpc_trailers
 from proxy.downstream.serving import Server, Serving
-from proxy.downstream.stream_writer import StreamWriter
+from proxy.downstream.stream_writer import StreamWriter, reset_code
 from proxy.transport.http2.channel import Channel
 from proxy.transport.http2.connection import Multiplexed
 from proxy.transport.http2.tunnel import ChannelStream
@@ -244,8 +245,14 @@ class Lane(Serving):
             await stream.aclose()
 
     async def _break_off(self, error: MeshError) -> None:
-        if self._channel is not None:
-            self._channel.reset_behind(reset_code(error))
+        if self._channel is None:
+            return
+        if error.reset is None and self._request is not None and is_grpc(self._request):
+            # A reset is INTERNAL to gRPC's clients, whatever the reason.
+            with suppress(h2.StreamGone, h2.UnwritableHead):
+                if self._writer.cut_short(grpc_trailers(error)):
+                    return
+        self._channel.reset_behind(reset_code(error))
 
     def _before_answer(self, error: MeshError) -> None:
         """Nothing: the connection goes on behind any answer."""
@@ -276,18 +283,6 @@ class Lane(Serving):
     def __repr__(self) -> str:
         state = "idle" if self.exchange is None else "active"
         return f"<Lane {self.connection.client}: {state}>"
-
-
-def reset_code(error: MeshError) -> int:
-    """What a stream is reset with when a response can't be finished.
-
-    An upstream's own reason is passed on, as Linkerd does.
-    """
-    if error.reset is not None:
-        return error.reset
-    if isinstance(error, ClientGone | DeadlineExceeded):
-        return h2.CANCEL
-    return h2.INTERNAL_ERROR
 
 
 def _show_as_upgrade(head: h2.RequestHead) -> None:

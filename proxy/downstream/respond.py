@@ -17,10 +17,10 @@ _SHOWN = 200
 
 def error_response(error: MeshError, request: Request | None) -> Response:
     """What a client is told of ``error``; gRPC clients in their own way."""
-    by = error.by or PROXY
-    told = f"{error.reason}; by={by}".encode("latin-1", "replace")
+    by, told = error.by or PROXY, _told(error)
     if request is not None and is_grpc(request):
-        return Response(200, _grpc_headers(error, told))
+        end = grpc_trailers(error)
+        return Response(200, Headers([(b"content-type", b"application/grpc"), *end]))
     detail = _one_line(str(error))
     text = error.reason if detail == error.reason else f"{error.reason}: {detail}"
     body = f"{text} (by {by})\n".encode()
@@ -30,18 +30,21 @@ def error_response(error: MeshError, request: Request | None) -> Response:
     return Response(error.status, headers, Buffered(body))
 
 
-def _grpc_headers(error: MeshError, told: bytes) -> Headers:
-    """A trailers-only answer, whose message is percent-encoded (gRPC over HTTP/2)."""
+def _told(error: MeshError) -> bytes:
+    return f"{error.reason}; by={error.by or PROXY}".encode("latin-1", "replace")
+
+
+def grpc_trailers(error: MeshError) -> Headers:
+    """What ends a gRPC answer; its message is percent-encoded (gRPC over HTTP/2)."""
     message = "".join(
         each if " " <= each <= "~" and each != "%" else _percent(each)
         for each in _one_line(str(error))
     )
     return Headers(
         [
-            (b"content-type", b"application/grpc"),
             (b"grpc-status", b"%d" % error.grpc_status),
             (b"grpc-message", message.encode()),
-            (b"tulle-error", told),
+            (b"tulle-error", _told(error)),
         ]
     )
 

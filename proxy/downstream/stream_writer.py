@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshfilters.errors import ClientGone, FilterFailed
+from meshfilters.errors import ClientGone, DeadlineExceeded, FilterFailed, MeshError
 from meshfilters.message import EMPTY, Buffered, Headers, Response
 from proxy.codec import h2
 from proxy.downstream.response import NO_BODY
@@ -20,6 +20,7 @@ class StreamWriter:
         "_channel",
         "_clock",
         "_is_head",
+        "_is_open",
         "head_at",
         "is_sending",
         "sent",
@@ -39,6 +40,8 @@ class StreamWriter:
         """Be ready to answer a stream's request."""
         self._channel = channel
         self._is_head = method == b"HEAD"
+        self._is_open = False
+        """Whether a body of no known length is under way."""
         self.is_sending = False
         """Whether the client is waited for to take what it is sent."""
         self.status = None
@@ -112,6 +115,7 @@ class StreamWriter:
     async def _stream(self, response: Response) -> None:
         channel, body = self._channel, response.body
         length = body.length
+        self._is_open = length is None
         while chunk := await body.receive():
             self.sent += len(chunk)
             if length is not None and self.sent > length:
@@ -122,12 +126,27 @@ class StreamWriter:
             self.touched = self._clock()
         if length is not None and self.sent != length:
             raise FilterFailed("a body shorter than its length")
+        self._is_open = False
         if body.trailers:
             trailers = h2.write_trailers(body.trailers)
             channel.connection.codec.send_trailers(channel.id, trailers)
             channel.connection.wake()
         else:
             channel.queue(b"", is_end=True)
+
+    def cut_short(self, trailers: Headers) -> bool:
+        """End a body that can't be finished with trailers that say so.
+
+        False, and nothing done, where the head has promised how long it would be.
+        """
+        if not self._is_open:
+            return False
+        fields = h2.write_trailers(trailers)
+        self._channel.connection.codec.send_trailers(self._channel.id, fields)
+        self._channel.connection.wake()
+        self._is_open = False
+        self.trailers = trailers
+        return True
 
     def switch(self, status: int, headers: Headers) -> None:
         """Write the head behind which the stream is another protocol's."""
@@ -155,3 +174,15 @@ class StreamWriter:
         except h2.StreamGone as error:
             raise ClientGone(str(error)) from error
         channel.connection.wake()
+
+
+def reset_code(error: MeshError) -> int:
+    """What a stream is reset with when a response can't be finished.
+
+    An upstream's own reason is passed on, as Linkerd does.
+    """
+    if error.reset is not None:
+        return error.reset
+    if isinstance(error, ClientGone | DeadlineExceeded):
+        return h2.CANCEL
+    return h2.INTERNAL_ERROR

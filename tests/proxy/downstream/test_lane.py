@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from meshfilters.api import Service
 from meshfilters.errors import (
     BadRequest,
     ClientGone,
@@ -24,7 +25,8 @@ from meshfilters.message import Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
 from proxy.codec import h2
 from proxy.config.model import Http as HttpLimits
-from proxy.downstream.lane import LINGER, reset_code
+from proxy.downstream.lane import LINGER
+from proxy.downstream.stream_writer import reset_code
 from tests.proxy.downstream.http2_served import GET, POST, Answer, http2_served
 
 WEBSOCKET = ((b":method", b"CONNECT"), *GET[1:], (b":protocol", b"websocket"))
@@ -284,8 +286,10 @@ async def test_a_lane_serves_the_next_stream(clock: MockClock) -> None:
 class Broken(Chunks):
     """A body that gives its chunks and then breaks."""
 
-    def __init__(self, *chunks: bytes, error: Exception) -> None:
-        super().__init__(*chunks)
+    def __init__(
+        self, *chunks: bytes, error: Exception, length: int | None = None
+    ) -> None:
+        super().__init__(*chunks, length=length)
         self._error = error
 
     async def receive(self) -> bytes:
@@ -322,6 +326,63 @@ async def test_a_response_that_breaks_over_an_unread_request_harms_no_other(
             UpstreamReset,
             type(None),
         ]
+
+
+GRPC = (*POST, (b"content-type", b"application/grpc"))
+
+
+def breaking(error: MeshError, length: int | None = None) -> Service[Request, Response]:
+    """A gRPC answer whose body breaks."""
+
+    async def service(request: Request, /) -> Response:
+        return Response(200, body=Broken(b"half", error=error, length=length))
+
+    return service
+
+
+@over_both
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UpstreamReset("gone"), 14, b"gone"),
+        (DeadlineExceeded("over 3 s"), 4, b"over 3 s"),
+        (Draining(), 14, b"draining"),
+    ],
+)
+async def test_grpc_is_told_why_its_answer_is_cut_short(
+    clock: MockClock, sockets: bool, error: MeshError, status: int, message: bytes
+) -> None:
+    async with http2_served(breaking(error), sockets=sockets) as (served, client):
+        answer = await client.ask(GRPC)
+
+        assert (answer.data, answer.code) == (b"half", h2.NO_ERROR)
+        assert answer.trailers == [
+            (b"grpc-status", b"%d" % status),
+            (b"grpc-message", message),
+            (b"tulle-error", error.reason.encode() + b"; by=proxy"),
+        ]
+        [outcome] = served.outcomes
+        assert (outcome.error, outcome.grpc_status) == (error, status)
+
+
+@pytest.mark.parametrize(
+    ("fields", "length", "code"),
+    [(POST, None, 0), (GRPC, 9, 0), (GRPC, None, h2.ENHANCE_YOUR_CALM)],
+    ids=["not-grpc", "of-a-length", "reset-by-the-upstream"],
+)
+async def test_other_answers_that_are_cut_short_are_reset(
+    clock: MockClock,
+    fields: tuple[tuple[bytes, bytes], ...],
+    length: int | None,
+    code: int,
+) -> None:
+    error = UpstreamReset("gone")
+    error.reset = code or None
+    async with http2_served(breaking(error, length)) as (_, client):
+        answer = await client.ask(fields)
+
+        assert (answer.data, answer.trailers) == (b"half", [])
+        assert answer.code == (code or h2.INTERNAL_ERROR)
 
 
 @over_both
