@@ -47,10 +47,6 @@ and whose work has not ended yet."""
 class ServerConnection(Multiplexed):
     """The server's side of one connection, and its lanes."""
 
-    piece = 16 * 1024
-    """A client may send heads without end: of a read of 256 KiB it would only show behind
-    ten thousand frames, or hundreds of long heads. (A server has to be asked first.)"""
-
     def __init__(
         self, server: Server, connection: Connection, early: bytes = b""
     ) -> None:

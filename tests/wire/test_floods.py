@@ -33,7 +33,7 @@ GROWTH = 32 * 1024 * 1024
 
 ASKED = 100
 """Requests of the good client."""
-SLOWER, UNNOTICED = 3, 0.1
+SLOWER, UNNOTICED = 3, 0.25
 """How many times its own 99th percentile a good client may wait beside an attacker; and
 the seconds up to which a machine that has other work, too, may be what it waits for."""
 

@@ -142,6 +142,9 @@ class StreamGone(Exception):
 class Codec(Protocol):
     """One connection's state. Whatever is sent on a gone stream raises StreamGone."""
 
+    piece: int
+    """Bytes to give ``receive`` at a time, so that it shows what they have come to, and
+    other connections get their turn: a read of 256 KiB may be ten thousand frames."""
     is_over: bool
     """Nothing more will be received. ``take`` may still have the last words to send."""
     failure: str

@@ -57,6 +57,8 @@ class Nghttp2Codec:
     """A ``Codec``."""
 
     def __init__(self, role: Role, settings: Settings, receiver: Receiver) -> None:
+        # A server has to be asked before it can send heads.
+        self.piece = 16 * 1024 if role == "server" else 64 * 1024
         self.is_over = False
         self.failure = ""
         self.failure_code = NO_ERROR

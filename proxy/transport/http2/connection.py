@@ -41,9 +41,6 @@ is full of streams that nobody reads holds up all others."""
 class Multiplexed:
     """The common half of a server's and a client's connection; the codec's receiver."""
 
-    piece = 64 * 1024
-    """Bytes that are taken in before it shows what they have come to."""
-
     def __init__(
         self,
         stream: Stream,
@@ -118,7 +115,7 @@ class Multiplexed:
 
     async def _read_on(self, data: bytes) -> None:
         codec, receive, clock = self.codec, self._receive, self.clock
-        piece = self.piece
+        piece = codec.piece
         if not data:
             data = await receive()
             if not data or not self.on_first(data):
