@@ -33,6 +33,7 @@ from proxy.downstream.stream_writer import StreamWriter, reset_code
 from proxy.transport.http2.channel import Channel
 from proxy.transport.http2.connection import Multiplexed
 from proxy.transport.http2.tunnel import ChannelStream
+from proxy.transport.readiness import WOKEN
 
 LINGER = 2.0
 """Seconds a client gets to take a response before its unread request is reset."""
@@ -120,7 +121,7 @@ class Lane(Serving):
         task = self._task
         if task is not None:
             self._task = None
-            trio.lowlevel.reschedule(task)
+            trio.lowlevel.reschedule(task, WOKEN)
 
     def drop(self) -> None:
         """The stream that was begun is over: don't serve it if that has not started.
@@ -138,7 +139,7 @@ class Lane(Serving):
         task = self._task
         if task is not None:
             self._task = None
-            trio.lowlevel.reschedule(task)
+            trio.lowlevel.reschedule(task, WOKEN)
 
     @property
     def is_unanswered(self) -> bool:

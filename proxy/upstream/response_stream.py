@@ -19,6 +19,7 @@ from proxy.chain.side_tasks import SideTask
 from proxy.codec import h2
 from proxy.transport.deadlines import Timer
 from proxy.transport.http2.channel import Channel
+from proxy.transport.readiness import WOKEN
 from proxy.upstream.connection import EARLY
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class ResponseStream(Channel):
         task = self._waiter
         if task is not None:
             self._waiter = None
-            trio.lowlevel.reschedule(task)
+            trio.lowlevel.reschedule(task, WOKEN)
             self.connection.woken()
 
     def fail(self, error: MeshError) -> None:
@@ -152,6 +153,8 @@ class ResponseStream(Channel):
     def watch_time(self) -> None:
         """Have a timer look at the limits of the attempt, if there are any."""
         limits = self.request.exchange.limits
+        if limits.attempt == math.inf == limits.head:
+            return
         deadline = min(
             self.attempt.started + limits.attempt, self.sent_at + limits.head
         )

@@ -13,6 +13,7 @@ import trio
 
 from meshfilters.message import EMPTY, Body, Buffered, Headers
 from proxy.codec.h2.codec import CANCEL, NO_ERROR, StreamGone
+from proxy.transport.readiness import WOKEN
 
 if TYPE_CHECKING:
     from proxy.transport.http2.connection import Multiplexed
@@ -154,7 +155,7 @@ class Channel:
         task = self._reader
         if task is not None:
             self._reader = None
-            trio.lowlevel.reschedule(task)
+            trio.lowlevel.reschedule(task, WOKEN)
             self.connection.woken()
 
     def discard(self) -> bool:
@@ -211,7 +212,7 @@ class Channel:
         task = self._sender
         if task is not None:
             self._sender = None
-            trio.lowlevel.reschedule(task)
+            trio.lowlevel.reschedule(task, WOKEN)
             self.connection.woken()
 
     # The stream
