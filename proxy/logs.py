@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from typing import Literal
 
@@ -24,6 +25,13 @@ ACCESS = "tulle.access"
 STDERR = 2
 CAPACITY = 10_000
 """Lines that may wait: at 200 bytes each 2 MB, and a second of a busy worker's."""
+
+GATHERING = 0.01
+"""Seconds in which lines come together to be written at once: taking the interpreter from
+the traffic for each of them costs more than the line."""
+
+TOGETHER = 4096
+"""Bytes that a pipe takes whole: those of other processes don't come between."""
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
     code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F))
@@ -135,14 +143,23 @@ class Queued(logging.Handler):
         self._thread.join(seconds)
 
     def _write(self) -> None:
-        while (record := self._queue.get()) is not None:
-            try:
-                line = self.format(record)
-            except (TypeError, ValueError) as error:
-                line = f"a log record of {record.name} cannot be formatted: {error}"
-            write_line(self._descriptor, line)
+        is_last = False
+        while not is_last:
+            records = [self._queue.get()]
+            if records[0] is not None:
+                time.sleep(GATHERING)
+            records += [self._queue.get() for _ in range(self._queue.qsize())]
+            is_last = None in records
+            lines = (self._line(each) for each in records if each is not None)
+            for each in together(lines):
+                write_line(self._descriptor, each)
             self._report()
-        self._report()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except (TypeError, ValueError) as error:
+            return f"a log record of {record.name} cannot be formatted: {error}"
 
     def _report(self) -> None:
         dropped = self.dropped - self._reported
@@ -152,6 +169,21 @@ class Queued(logging.Handler):
             arguments = ("tulle.logs", logging.WARNING, __file__, 0, text, (dropped,))
             line = self.format(logging.LogRecord(*arguments, None))
             write_line(self._descriptor, line)
+
+
+def together(lines: Iterable[str]) -> Iterator[str]:
+    """Lines joined, as many as a pipe takes whole."""
+    joined: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line.encode(errors="backslashreplace")) + 1
+        if joined and size + length > TOGETHER:
+            yield "\n".join(joined)
+            joined, size = [], 0
+        joined.append(line)
+        size += length
+    if joined:
+        yield "\n".join(joined)
 
 
 def write_line(descriptor: int, line: str) -> None:

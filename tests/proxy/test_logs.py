@@ -12,7 +12,17 @@ from typing import Any, cast
 import pytest
 
 from proxy.config.model import Log
-from proxy.logs import Direct, Json, Queued, Text, adjust, configure, escaped
+from proxy.logs import (
+    TOGETHER,
+    Direct,
+    Json,
+    Queued,
+    Text,
+    adjust,
+    configure,
+    escaped,
+    together,
+)
 
 
 def record(
@@ -91,6 +101,19 @@ def test_a_queue_that_is_full_drops_and_counts(pipe: tuple[int, int]) -> None:
     lines = os.read(reading, 10_000).decode().splitlines()
     assert [line.rpartition(": ")[2] for line in lines[:2]] == ["number 0", "number 1"]
     assert "dropped 3 log lines" in lines[2]
+
+
+def test_lines_are_written_together_as_many_as_a_pipe_takes_whole() -> None:
+    lines = [f"{number:03d}" + "é" * 50 for number in range(100)]
+
+    joined = [*together(lines)]
+
+    assert [line for each in joined for line in each.split("\n")] == lines
+    sizes = [len(each.encode()) + 1 for each in joined]
+    assert max(sizes) <= TOGETHER
+    assert len(joined) == 3
+    assert [*together(["x" * 5000, "y"])] == ["x" * 5000, "y"]
+    assert [*together([])] == []
 
 
 class NobodyS:

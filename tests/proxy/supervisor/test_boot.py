@@ -67,7 +67,8 @@ def test_an_error_has_its_code_and_its_line(
 def test_no_configuration_error_has_a_traceback(written: list[str]) -> None:
     code_of(ConfigError("a\nb"))
 
-    assert [each.rpartition(": ")[2] for each in written] == ["a", "b"]
+    lines = "\n".join(written).splitlines()
+    assert [each.rpartition(": ")[2] for each in lines] == ["a", "b"]
 
 
 def test_a_supervisor_that_has_gone_is_nothing_to_talk_about(
