@@ -79,15 +79,11 @@ class SideTasks:
             self._blame(type(stream).__name__, error)
 
     def start_soon(self, owner: str, task: Callable[[], Awaitable[None]]) -> None:
-        """Run what belongs to no exchange. What it raises is blamed on ``owner``."""
-        self._nursery.start_soon(self._run_alone, owner, task)
+        """Run what belongs to no exchange. What it raises is blamed on ``owner``.
 
-    async def _run_alone(self, owner: str, task: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await task()
-        except Exception as error:
-            # A library's bug, or ours: one connection's end, and not the worker's.
-            self._blame(owner, error)
+        A library's bug is one connection's end so, and not the worker's.
+        """
+        self._nursery.start_soon(self._run, SideTask(), task, owner)
 
     def __contains__(self, exchange: Exchange) -> bool:
         return exchange in self._tasks

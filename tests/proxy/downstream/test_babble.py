@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from meshfilters.exchange import Connection
 from meshfilters.memory import MemoryStream, stream_pair
@@ -16,7 +16,7 @@ from meshfilters.testing import Chunks, read
 from proxy.codec.h2.codec import PREFACE
 from proxy.config.model import Http2
 from proxy.downstream.multiplexed import ServerConnection
-from tests.proxy.babble import Babble
+from tests.proxy.babble import Babble, run_seeds
 from tests.proxy.downstream.served import Served
 from tests.wire.raw import settings
 
@@ -66,7 +66,8 @@ async def babble_at(session: ServerConnection, near: MemoryStream, seed: int) ->
                 await trio.sleep(random.choice([1, 6, 70]))
 
 
-async def one(seed: int) -> None:
+async def one(seed: int) -> int:
+    """How many requests were served."""
     async with trio.open_nursery() as nursery:
         served = Served(nursery, serve)
         served.http.http2 = Http2(ping_interval=None)
@@ -88,6 +89,7 @@ async def one(seed: int) -> None:
         assert len(served.side_tasks) == 0
         nursery.cancel_scope.cancel()
     served.readiness.close()
+    return sum(each.status == 200 for each in served.outcomes)
 
 
 @pytest.mark.slow
@@ -96,9 +98,8 @@ def test_nothing_of_ours_fails_whatever_a_client_sends(
     library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TULLE_HTTP2", library)
-    for seed in range(SEEDS[library]):
-        try:
-            trio.run(one, seed, clock=MockClock(autojump_threshold=0))
-        except BaseException as error:
-            error.add_note(f"seed {seed}")
-            raise
+
+    served = run_seeds(one, SEEDS[library])
+
+    # Not all of it was nonsense that was cut at once.
+    assert served > SEEDS[library] / 10

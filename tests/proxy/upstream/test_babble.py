@@ -9,7 +9,7 @@ from random import Random
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from meshfilters.errors import MeshError
 from meshfilters.memory import MemoryStream, stream_pair
@@ -19,7 +19,7 @@ from meshfilters.testing import Chunks, read
 from proxy.config import model
 from proxy.upstream.forward import Forward
 from proxy.upstream.service import Service, look_up
-from tests.proxy.babble import Babble
+from tests.proxy.babble import Babble, run_seeds
 from tests.proxy.upstream.bench import Bench, upstream
 from tests.wire.raw import settings
 
@@ -87,20 +87,26 @@ def request_of(bench: Bench, random: Random) -> Request:
 
 
 async def ask(
-    bench: Bench, forward: Forward, request: Request, patience: float
+    bench: Bench,
+    forward: Forward,
+    request: Request,
+    patience: float,
+    statuses: list[int],
 ) -> None:
     exchange = request.exchange
     runtime = exchange._runtime
     with trio.move_on_after(patience) as runtime.scope:  # type: ignore[attr-defined]
         with suppress(MeshError):
             response = await forward(request)
+            statuses.append(response.status)
             if response.upgrade is not None:
                 await response.upgrade.aclose()
             await read(response.body)
     await bench.side_tasks.join(exchange)
 
 
-async def one(seed: int) -> None:
+async def one(seed: int) -> int:
+    """How many requests were answered."""
     random = Random(seed)
     async with upstream() as bench, trio.open_nursery() as nursery:
         settings = model.Service(
@@ -114,12 +120,13 @@ async def one(seed: int) -> None:
             settings, dial, bench.deadlines, bench.side_tasks, Random(1), look_up
         )
         forward = Forward({"api": service}, trio.current_time)
+        statuses: list[int] = []
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as asking:
                 for _ in range(random.choice([1, 4, 10])):
                     request = request_of(bench, random)
                     patience = random.choice([0, 0.5, 5, *[PATIENCE] * 20])
-                    asking.start_soon(ask, bench, forward, request, patience)
+                    asking.start_soon(ask, bench, forward, request, patience, statuses)
                     if random.random() < 0.3:
                         await wait_all_tasks_blocked()
         service.close()
@@ -130,6 +137,7 @@ async def one(seed: int) -> None:
         assert not any(each.values for each in bench.metrics.counters.values())
         assert len(bench.side_tasks) == 0
         nursery.cancel_scope.cancel()
+    return len(statuses)
 
 
 @pytest.mark.slow
@@ -138,9 +146,8 @@ def test_every_request_ends_whatever_an_endpoint_answers(
     library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TULLE_HTTP2", library)
-    for seed in range(SEEDS[library]):
-        try:
-            trio.run(one, seed, clock=MockClock(autojump_threshold=0))
-        except BaseException as error:
-            error.add_note(f"seed {seed}")
-            raise
+
+    answered = run_seeds(one, SEEDS[library])
+
+    # Not all of it was nonsense that was cut at once.
+    assert answered > SEEDS[library] / 10
