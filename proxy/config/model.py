@@ -157,8 +157,9 @@ class Service:
     """Linkerd's outbound default."""
     pool_idle: float = attrs.field(default=3.0, validator=gt(0))
     """Seconds an unused connection is kept (Linkerd: 3, below common servers' 5)."""
-    pool_size: int = attrs.field(default=100, validator=ge(0))
-    """Unused connections kept for each endpoint in each worker."""
+    pool_size: int = attrs.field(default=10_000, validator=ge(0))
+    """Unused connections kept for each endpoint in each worker (Linkerd: 10,000). With
+    fewer than there are requests at a time, most would be closed and opened anew."""
     resolve: float = attrs.field(default=5.0, validator=gt(0))
     """Seconds after which a host name is looked up again (Linkerd's floor)."""
     http2: Http2 = Http2()

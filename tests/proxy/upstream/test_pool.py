@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from meshfilters.errors import ConnectFailed
 from meshfilters.stream import Tls
-from proxy.config.model import ServiceProtocol
+from proxy.config.model import Service, ServiceProtocol
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.multiplexed import ClientConnection
 from proxy.upstream.pool import LONGEST_PENALTY, PENALTY, Pool
@@ -68,6 +68,16 @@ async def test_nor_is_one_with_bytes_nobody_asked_for(
 
     assert pool.take(PLAIN) is None
     assert state(pool) == "0 active 0 idle"
+
+
+async def test_what_many_requests_at_a_time_needed_is_kept_for_the_next(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool(size=Service("app", ("127.0.0.1:1",)).pool_size)
+
+    await opened(pool, 1000)
+
+    assert state(pool) == "0 active 1000 idle"
 
 
 async def test_no_more_are_kept_than_the_size(bench: Bench, clock: object) -> None:
