@@ -68,10 +68,7 @@ def main(
     console = Console(stderr=True)
     found, missing = peers.found()
     if gated:
-        found = [each for each in found if each.name == gate.YARDSTICK]
-        if not found:
-            raise click.ClickException(f"the gate needs {gate.YARDSTICK}")
-        missing = []
+        found, missing = [gate.YARDSTICK], []
     more: list[peers.Peer] = []
     if not (quick or gated):
         more, sentence = peers.newer(Path.cwd())
@@ -99,7 +96,8 @@ def main(
         machine.prepare(cores)
         with origins.place(cores) as place:
             lines = [plan.line(place, row) for row in plan.rows]
-            verdicts = [_judge(plan, place, line) for line in lines] if gated else []
+            judged = lines if gated and not keep else []
+            verdicts = [_judge(plan, place, line) for line in judged]
     except machine.Unfit as error:
         console.print(str(error))
         sys.exit(UNFIT)

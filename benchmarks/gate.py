@@ -1,4 +1,4 @@
-"""Whether Tulle became dearer: its ratio to HAProxy against the ratio that is kept."""
+"""Whether Tulle became dearer: its ratio to a relay against the ratio that is kept."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import attrs
 
+from benchmarks.peers import relay
 from benchmarks.summary import Line
 
 KEPT = Path(__file__).with_name("kept.json")
-YARDSTICK = "haproxy"
+YARDSTICK = relay()
 ALLOWED = 1.3
 """Times what is kept."""
 AGAIN = (2, 4)
@@ -35,12 +36,12 @@ class Verdict:
     def __str__(self) -> str:
         found = "nothing" if self.ratio is None else f"{self.ratio:.2f}"
         fine = "fine" if self.is_fine else f"over {self.kept * ALLOWED:.2f}"
-        return f"{self.row}: {found} × {YARDSTICK}, kept {self.kept:.2f}: {fine}"
+        return f"{self.row}: {found} × {YARDSTICK.name}, kept {self.kept:.2f}: {fine}"
 
 
 def ratio_of(line: Line) -> float | None:
     """Tulle's main figure over the yardstick's."""
-    found = line.ratios.get(YARDSTICK, {}).get(line.main)
+    found = line.ratios.get(YARDSTICK.name, {}).get(line.main)
     return None if found is None else found.median
 
 

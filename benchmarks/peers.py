@@ -24,6 +24,7 @@ NEWER = Path("trixie/tulle/bin/python")
 """Where, from the current folder, Debian 13's Python is looked for."""
 DAEMONS = os.defpath + ":/usr/sbin:/usr/local/sbin"
 """Where Debian has what is no command of a user's."""
+RELAY_SAYS = "import trio; print(trio.__version__)"
 TULLE_SAYS = """\
 import platform, meshfilters, tulle
 print(platform.python_version())
@@ -100,6 +101,12 @@ def tulle(python: str | None = None) -> Peer:
     name = "tulle" if python is None else f"tulle {done.stdout.split()[0]}"
     command = (*runs, "-m", "tulle", "proxy", "-c", "CONFIGURATION")
     return Peer(name, "yaml", command, says_version, r".+ on Python .+")
+
+
+def relay() -> Peer:
+    """The yardstick of the gate, on the Python that runs this."""
+    runs = (sys.executable, "-m", "benchmarks.relay", "CONFIGURATION")
+    return Peer("relay", "json", runs, (sys.executable, "-c", RELAY_SAYS))
 
 
 def newer(folder: Path) -> tuple[list[Peer], str]:

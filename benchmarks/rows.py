@@ -55,7 +55,6 @@ ROWS = (
         origin="h2",
         is_default=True,
         is_quick=True,
-        is_gated=True,
     ),
     Row(
         "down-1m",
@@ -146,6 +145,7 @@ ROWS = (
         H2Load(16, 1),
         kind="h2",
         origin="h2",
+        is_gated=True,
     ),
     Row(
         "h2-h1",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.gate import KEPT, Verdict, judge, keep, kept
+from benchmarks.gate import KEPT, YARDSTICK, Verdict, judge, keep, kept
 from benchmarks.rows import ROWS
 from benchmarks.summary import Line, summarise
 from tests.benchmarks.making import measured
@@ -12,7 +12,7 @@ RATIOS = {"made": 4.0}
 
 
 def line(ratio: float) -> Line:
-    return summarise(measured({"tulle": [ratio] * 5, "haproxy": [1.0] * 5}))
+    return summarise(measured({"tulle": [ratio] * 5, "relay": [1.0] * 5}))
 
 
 class Again:
@@ -45,17 +45,17 @@ def test_a_rise_that_stays_fails() -> None:
     verdict = judge("made", line(6.0), RATIOS, Again(6.1, 6.2))
 
     assert not verdict.is_fine
-    assert str(verdict) == "made: 6.20 × haproxy, kept 4.00: over 5.20"
+    assert str(verdict) == "made: 6.20 × relay, kept 4.00: over 5.20"
 
 
 def test_no_ratio_is_no_pass() -> None:
-    failed = summarise(measured({"haproxy": [1.0]}))
+    failed = summarise(measured({"relay": [1.0]}))
 
     assert not judge("made", failed, RATIOS, lambda times: failed).is_fine
 
 
 def test_a_verdict_says_what_was_found() -> None:
-    assert str(Verdict("h1", 4.5, 4.0)) == "h1: 4.50 × haproxy, kept 4.00: fine"
+    assert str(Verdict("h1", 4.5, 4.0)) == "h1: 4.50 × relay, kept 4.00: fine"
     assert str(Verdict("h1", None, 4.0)).startswith("h1: nothing")
 
 
@@ -66,6 +66,10 @@ def test_what_is_kept_is_added_to_what_was(tmp_path: Path) -> None:
     keep([line(4.25)], path)
 
     assert kept(path) == {"made": 4.25, "other": 2.0}
+
+
+def test_every_row_that_the_gate_measures_has_its_yardstick() -> None:
+    assert all(YARDSTICK.files(row.kind) for row in ROWS if row.is_gated)
 
 
 def test_every_row_that_the_gate_measures_is_kept() -> None:
