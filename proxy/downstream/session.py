@@ -52,6 +52,9 @@ class Session(Serving):
         self.receive: Callable[[], Awaitable[bytes]] = getattr(
             self.stream, "receive_soon", self.stream.receive_some
         )
+        self.aclose: Callable[[], Awaitable[None]] = getattr(
+            self.stream, "aclose_soon", self.stream.aclose
+        )
         self._cut: MeshError | None = None
         self._is_idle = True
         self._closes = False
@@ -80,7 +83,7 @@ class Session(Serving):
                 # Cancelled from outside: the worker's grace is over.
                 await self.server.side_tasks.join(self.exchange)
                 self._end(self.exchange.reason or Draining())
-            await self.stream.aclose()
+            await self.aclose()
 
     def _on_hangup(self, callback: Callable[[], None] | None) -> None:
         watch = getattr(self.stream, "on_hangup", None)
@@ -181,7 +184,7 @@ class Session(Serving):
         now = writer.touched = self.server.clock()
         writer.begin(head)
         self._closes = not head.keeps_alive or head.method == b"CONNECT"
-        self._asks_for_tunnel = self._closes or b"upgrade" in head.headers.index
+        self._asks_for_tunnel = b"upgrade" in head.headers.index
         exchange = Exchange(self.connection, now, Limits(), self)
         if head.is_http10:
             exchange.version = "1.0"

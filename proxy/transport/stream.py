@@ -300,7 +300,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if not self._is_closed:
             self._is_closed = True
             self.watch.close()
-            trio.lowlevel.notify_closing(self.socket)
+            if self._is_sending:  # it may wait with trio and not with our watch
+                trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
     def abort(self) -> None:
@@ -313,12 +314,19 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         try:
+            await self.aclose_soon()
+        finally:
+            await trio.lowlevel.checkpoint()
+
+    async def aclose_soon(self) -> None:
+        """As ``aclose``, but a checkpoint only where it has to wait."""
+        self._send_held()
+        try:
             if self._held and not self._is_closed:
                 with suppress(trio.BrokenResourceError), trio.move_on_after(FAREWELL):
                     await self._send_rest(self._take_held(b""))
         finally:
             self.close()
-        await trio.lowlevel.checkpoint()
 
     def _broken(self, error: OSError) -> Exception:
         if self._is_closed:
