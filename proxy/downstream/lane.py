@@ -23,10 +23,10 @@ from meshfilters.errors import (
 )
 from meshfilters.exchange import Connection, Exchange, Limits
 from meshfilters.grpc import is_grpc
-from meshfilters.message import EMPTY, Body, Headers, Response
+from meshfilters.message import EMPTY, Body, Response
 from proxy.chain.pipeline import PROXY
 from proxy.codec import h2
-from proxy.codec.orig_proto import MESH, ORIG_PROTO, VERSIONS
+from proxy.codec.orig_proto import MESH, VERSIONS
 from proxy.downstream.respond import grpc_trailers
 from proxy.downstream.serving import Server, Serving
 from proxy.downstream.stream_writer import StreamWriter, reset_code
@@ -196,8 +196,11 @@ class Lane(Serving):
         exchange = Exchange(self.connection, now, Limits(), self)
         exchange.version = "2"
         exchange.informational = writer.inform
-        if ORIG_PROTO in head.headers.index:
-            self._restore_version(exchange, head.headers)
+        if self._is_mesh and head.orig_proto is not None:
+            # One of HTTP/1 again that a sidecar of ours sent as HTTP/2.
+            exchange.version = VERSIONS.get(head.orig_proto, "2")
+            if exchange.version == "1.0":
+                exchange.informational = None
         channel.begin(writer, head, self.server.limits.max_body)
         body: Body = EMPTY
         if head.length != 0 or not channel.is_ended:
@@ -208,15 +211,6 @@ class Lane(Serving):
         elif head.method != b"CONNECT" and head.length != 0:
             body = channel.whole() or channel
         await self._serve_exchange(exchange, head, body)
-
-    def _restore_version(self, exchange: Exchange, headers: Headers) -> None:
-        """Have an HTTP/1 request be one again that a sidecar of ours sent as HTTP/2."""
-        told = headers.index[ORIG_PROTO]
-        headers.remove(ORIG_PROTO)
-        if self._is_mesh:
-            exchange.version = VERSIONS.get(told, exchange.version)
-            if exchange.version == "1.0":
-                exchange.informational = None
 
     # What differs from HTTP/1.1
 

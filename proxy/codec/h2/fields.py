@@ -18,6 +18,7 @@ from proxy.codec.h1.framing import FORBIDDEN_TRAILERS
 from proxy.codec.h1.grammar import AUTHORITY_PORT, BAD_TARGET, DECIMAL, HOST
 from proxy.codec.h1.wire import HeadLimits
 from proxy.codec.h2.codec import PROTOCOL_ERROR, Fields
+from proxy.codec.orig_proto import ORIG_PROTO
 
 _NAME = rb"[!#$%&'*+\-.^_`|~0-9a-z]+"
 _VALUE = rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?"
@@ -47,6 +48,7 @@ _SPECIAL = CONNECTION_SPECIFIC | {
     b"content-length",
     b"cookie",
     b"expect",
+    ORIG_PROTO,
 }
 
 REQUEST_PSEUDO = frozenset(
@@ -81,6 +83,8 @@ class RequestHead:
     protocol: bytes = b""
     """Of an extended CONNECT (RFC 8441)."""
     expects_continue: bool = False
+    orig_proto: bytes | None = None
+    """What another sidecar said the client spoke; it is among the fields no more."""
 
 
 @attrs.define(eq=False)
@@ -223,6 +227,9 @@ def _read_special(
         head.expects_continue = not is_end
         if is_end:
             _drop(fields, index, b"expect")
+    head.orig_proto = index.get(ORIG_PROTO)
+    if head.orig_proto is not None:
+        _drop(fields, index, ORIG_PROTO)
 
 
 def _check_connection_specific(

@@ -63,6 +63,7 @@ class Requests:
                 seen.scheme,
                 seen.protocol,
                 seen.expects_continue,
+                seen.orig_proto,
             )
         head = read_request(fields, is_end, limits)
         if len(fields) <= LARGEST:
@@ -79,6 +80,7 @@ class Requests:
                 head.scheme,
                 head.protocol,
                 head.expects_continue,
+                head.orig_proto,
             )
         return head
 
