@@ -65,6 +65,8 @@ class Listener:
         max_connections: int,
     ) -> None:
         self.name = name
+        self.serve = serve
+        """Who serves what is accepted from now on."""
         self.accepted = 0
         self.active = 0
         """Connections under way. Accepting takes a slot, too, so those are no count."""
@@ -73,7 +75,6 @@ class Listener:
         """Set behind its last connection."""
         self._socket = sock
         self._readiness = readiness
-        self._serve = serve
         self._cap = max_connections
         self._taken = 0
         self._has_room = trio.Event()
@@ -202,7 +203,7 @@ class Listener:
             if opened is not None:
                 stream, server = opened
                 try:
-                    await self._serve(stream, client, server)
+                    await self.serve(stream, client, server)
                 finally:
                     stream.close()
         finally:

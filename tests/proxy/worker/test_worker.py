@@ -203,6 +203,12 @@ class Mesh:
         self._held.callback(stream.socket.close)
         return Client(stream)
 
+    def queue(self, name: str = "web") -> Client:
+        """A connection that nobody has had the time to accept."""
+        sock = self._held.enter_context(socket.create_connection(self._addresses[name]))
+        sock.setblocking(False)
+        return Client(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+
     async def until_accepted(self, count: int) -> None:
         """Until as many connections are under way."""
         while True:
@@ -238,6 +244,13 @@ def detections(mesh: Mesh) -> dict[object, float]:
     """Connections by what was found of them."""
     counter = mesh.metrics.counter("tulle_detect_total", "", ())
     return {labels[2]: count for labels, count in counter.values.items()}
+
+
+async def filled(noted: list[str]) -> list[str]:
+    """What was noted, once something was."""
+    while not noted:
+        await trio.lowlevel.checkpoint()
+    return noted
 
 
 def placing(
@@ -397,7 +410,28 @@ async def test_a_removed_listeners_filters_outlive_its_last_request(
     answer = await client.ask(GET[10:])
     assert b"\r\nConnection: close\r\n" in answer
     assert await client.answer() == b""
-    assert closed == ["web"]
+    assert await filled(closed) == ["web"]
+
+
+async def test_a_client_in_a_removed_listeners_queue_passes_its_last_chain(
+    mesh: Mesh,
+) -> None:
+    closed: list[str] = []
+    await mesh.start(mesh.config(more=MORE))
+    one, two = mesh.config(more=MORE), mesh.config("two", more=MORE)
+    noting = (*two.listeners["web"].request, Placed("note", Noting(closed)))
+    mesh.worker.apply(placing(two, request=noting), {})
+
+    client = mesh.queue()
+    only = {"more": one.listeners["more"]}
+    mesh.worker.apply(attrs.evolve(one, listeners=only), {})
+
+    assert closed == []
+    await client.stream.send_all(GET)
+    answer = await client.answer()
+    assert b"\r\nx-chain: two\r\n" in answer
+    assert await client.answer() == b""
+    assert await filled(closed) == ["web"]
 
 
 async def test_a_listener_changes_its_protocol(mesh: Mesh) -> None:
