@@ -65,7 +65,7 @@ class Check:
         # Import from where this process does, without adding the working directory.
         folders = [folder or os.getcwd() for folder in sys.path]
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "proxy.supervisor.upgrade", str(path)],
+            [sys.executable, "-P", "-m", "proxy.supervisor.rehearsal", str(path)],
             stdin=source,
             stdout=output,
             stderr=output,
@@ -111,22 +111,3 @@ def resumed() -> dict[str, object] | None:
         file.seek(0)
         state: dict[str, object] = json.load(file)
     return state
-
-
-def main() -> int:
-    """Read the configuration on standard input with the code that is on the disk."""
-    # The whole program must import, not only what reads a configuration.
-    import proxy.supervisor.supervisor  # noqa: F401
-    from meshfilters.errors import ConfigError
-    from proxy.config import parse
-
-    try:
-        parse(sys.stdin.read(), Path(sys.argv[1]))
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
