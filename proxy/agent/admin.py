@@ -11,7 +11,7 @@ import attrs
 
 from meshfilters.message import Buffered, Headers, Request, Response
 from proxy.agent.exposition import OPENMETRICS, PROMETHEUS, render, wants_openmetrics
-from proxy.agent.totals import Families
+from proxy.ipc.families import Families
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"

@@ -24,10 +24,11 @@ from meshfilters.counters import Metrics
 from meshfilters.env import SpanRecord
 from meshfilters.message import Request, Response
 from proxy.agent.admin import Admin
-from proxy.agent.totals import Families, Family, Totals, add_all, snapshot, unpack
+from proxy.agent.totals import Totals
 from proxy.agent.usage import usage
 from proxy.config.model import Config
 from proxy.ipc.channel import TrioChannel, close_all
+from proxy.ipc.families import Families, Family, add_all, snapshot, unpack
 from proxy.ipc.link import WorkerLine
 from proxy.ipc.messages import Beat, Link, Quit, Ready, Shutdown, State
 

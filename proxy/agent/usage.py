@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from proxy.agent.totals import Families, Family
+from proxy.ipc.families import Families, Family
 
 PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -15,8 +15,8 @@ import trio
 
 from meshfilters.counters import Metrics
 from meshfilters.env import SpanRecord
-from proxy.agent.totals import pack, snapshot
 from proxy.ipc.channel import TrioChannel
+from proxy.ipc.families import pack, snapshot
 from proxy.ipc.messages import Answer, Ask, Counters, Spans
 
 SPANS = 2000

@@ -9,7 +9,7 @@ import pytest
 
 from meshfilters.testing import Kit, read
 from proxy.agent.admin import Admin, is_loopback, is_plain_host
-from proxy.agent.totals import Families, Family
+from proxy.ipc.families import Families, Family
 
 
 @attrs.define

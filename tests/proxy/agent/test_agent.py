@@ -15,9 +15,10 @@ import trio.testing
 from meshfilters.api import Service
 from meshfilters.message import Request, Response
 from proxy.agent.agent import Agent
-from proxy.agent.totals import Family, Totals, pack
+from proxy.agent.totals import Totals
 from proxy.config.model import Config
 from proxy.ipc.channel import Channel, TrioChannel
+from proxy.ipc.families import Family, pack
 from proxy.ipc.messages import (
     Answer,
     Ask,

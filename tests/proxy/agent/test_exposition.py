@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from proxy.agent.exposition import render, wants_openmetrics
-from proxy.agent.totals import Family
+from proxy.ipc.families import Family
 
 AWKWARD = 'quote " back \\ line\nend'
 

@@ -12,9 +12,9 @@ import trio
 import trio.testing
 
 from meshfilters.counters import Metrics
-from proxy.agent.totals import unpack
 from proxy.ipc import link
 from proxy.ipc.channel import TrioChannel
+from proxy.ipc.families import unpack
 from proxy.ipc.link import AgentLine, WorkerLine
 
 

@@ -7,7 +7,7 @@ import trio
 
 from meshfilters.counters import Metrics
 from proxy.agent.exposition import render
-from proxy.agent.totals import snapshot
+from proxy.ipc.families import snapshot
 from tulle.demo.scrape import NoAnswer, fetch, parse
 
 PAGE = r"""
