@@ -293,15 +293,18 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """Close at once and without close_notify: the peer sees that it was cut."""
-        if self._descriptor() >= 0:
-            trio.lowlevel.notify_closing(self._under.socket)
+        self._tell_of_the_end()
         self._under.close()
 
     def abort(self) -> None:
         """Close so that the peer sees a broken connection: no close_notify, a reset."""
-        if self._descriptor() >= 0:
-            trio.lowlevel.notify_closing(self._under.socket)
+        self._tell_of_the_end()
         self._under.abort()
+
+    def _tell_of_the_end(self) -> None:
+        # Who sends may wait with trio, and not with our watch.
+        if self._is_sending and self._descriptor() >= 0:
+            trio.lowlevel.notify_closing(self._under.socket)
 
     async def aclose(self) -> None:
         """Close at once, behind a close_notify if the socket takes it without waiting."""

@@ -346,6 +346,23 @@ async def test_two_tasks_may_not_receive_nor_send_at_a_time(pairs: Pairs) -> Non
         nursery.cancel_scope.cancel()
 
 
+async def test_who_waits_for_room_is_told_of_the_end(pairs: Pairs) -> None:
+    near, _ = await pairs()
+    with suppress(BlockingIOError):
+        while True:  # until the kernel has no room for more
+            near.socket.send(bytes(100_000))
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await near.wait_send_all_might_not_block()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            near.close()
+
+
 async def test_a_read_of_nothing_makes_no_sense(pairs: Pairs) -> None:
     near, _ = await pairs()
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -227,6 +228,24 @@ async def test_one_task_sends_at_a_time(
         with pytest.raises(trio.BusyResourceError):
             await client.wait_send_all_might_not_block()
         client.close()
+
+
+async def test_who_waits_for_room_is_told_of_the_end(pairs: Pairs) -> None:
+    client, _ = await pairs.tls()
+    under = pairs.made[-2].socket
+    with suppress(BlockingIOError):
+        while True:  # until the kernel has no room for more
+            under.send(bytes(100_000))
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await client.wait_send_all_might_not_block()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            client.close()
 
 
 async def test_a_closed_stream_never_touches_who_has_its_number_next(
