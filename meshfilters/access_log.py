@@ -38,6 +38,7 @@ _MONTHS = [
     "Nov",
     "Dec",
 ]
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _TRACE_IDS = (b"x-b3-traceid", b"x-request-id", b"x-amzn-trace-id")
 
 
@@ -94,7 +95,7 @@ def _json(request: Request, outcome: Outcome, began: float) -> str:
         "error": None if error is None else error.reason,
         "by": None if error is None else error.by,
     }
-    return json.dumps(fields, separators=(",", ":"))
+    return _JSON.encode(fields)
 
 
 def _apache(request: Request, outcome: Outcome, began: float) -> str:

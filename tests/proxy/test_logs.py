@@ -168,7 +168,9 @@ def test_a_standard_error_that_nobody_reads_is_no_failure(
 
 
 @pytest.fixture
-def loggers() -> Iterator[None]:
+def loggers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("_srcfile", "logThreads", "logMultiprocessing"):
+        monkeypatch.setattr(logging, name, getattr(logging, name))
     kept = [
         (each, each.handlers[:], each.level, each.propagate)
         for each in map(logging.getLogger, ("", "tulle", "tulle.access"))
@@ -196,3 +198,19 @@ def test_a_child_has_a_thread_that_writes() -> None:
 
     assert handler is not None
     handler.finish(5)
+
+
+@pytest.mark.usefixtures("loggers")
+def test_a_record_looks_up_what_is_shown_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configure(Log(format="json"), "worker-0", queued=False)
+    [handler] = logging.getLogger("tulle").handlers
+    shown: list[logging.LogRecord] = []
+    monkeypatch.setattr(handler, "emit", shown.append)
+
+    logging.getLogger("tulle.x").warning("hello")
+
+    [made] = shown
+    assert (made.lineno, made.thread, made.processName) == (0, None, None)
+    assert json.loads(handler.format(made))["pid"] == os.getpid()
