@@ -10,6 +10,7 @@ from ngh2 import (
     Configuration,
     Connection,
     ConnectionClosed,
+    ConnectionClosingError,
     DataReceived,
     ErrorCode,
     Event,
@@ -286,6 +287,9 @@ class Nghttp2Codec:
         try:
             stream = self._connection.send_request(fields, end_stream=is_end)
         except NGH2Error as error:
+            # One that is ending by itself tells so when it is next emptied, and until then
+            # whoever asks again must not be sent here.
+            self._is_ended = self._is_ended or isinstance(error, ConnectionClosingError)
             raise StreamGone(str(error)) from error
         self._last = stream
         self._open.add(stream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hpack
+import pytest
 from hyperframe.frame import (
     DataFrame,
     Frame,
@@ -196,3 +198,23 @@ class Failing(End):
 
     def on_closed(self, stream: int, code: int, is_ours: bool) -> None:
         self.codec.fail(h2.ENHANCE_YOUR_CALM, "enough")
+
+
+def test_a_session_that_is_ending_by_itself_opens_no_stream_and_says_so() -> None:
+    ends = Ends()
+    client = ends.client.codec
+    ends.talk()
+    stream = client.open(GET, is_end=True)
+    client.reset(stream, h2.CANCEL)
+    client.take()
+    block = hpack.Encoder().encode([(b":status", b"103")])
+    late = HeadersFrame(stream, block, flags=["END_HEADERS"]).serialize()
+
+    # More than libnghttp2 bears, and nothing has been taken out of it since.
+    client.receive(late * 11_000)
+
+    before = client.can_open
+    with pytest.raises(h2.StreamGone):
+        client.open(GET, is_end=True)
+    assert (before, client.can_open) == (True, False)
+    assert (client.is_closing, client.is_over) == (True, False)
