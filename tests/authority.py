@@ -99,7 +99,7 @@ class Authority:
 
     def intermediate(self, *, path_length: int | None = None) -> Authority:
         key = ec.generate_private_key(ec.SECP256R1())
-        extensions = [(x509.BasicConstraints(ca=True, path_length=path_length), True)]
+        extensions = _for_an_authority(path_length)
         # Not its issuer's name: such a one would not count in the path's length.
         name = f"intermediate {len(self.chain) + 1}"
         made = _sign(self, name, key, -60, 3600, extensions)
@@ -110,7 +110,7 @@ def root(
     common_name: str = "root", *, starts: float = -60, ends: float = 3600
 ) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
-    extensions = [(x509.BasicConstraints(ca=True, path_length=None), True)]
+    extensions = _for_an_authority(None)
     made = _sign(None, common_name, key, starts, ends, extensions)
     return Authority(made, key)
 
@@ -122,6 +122,27 @@ def self_signed(*, uris: Iterable[str] = ()) -> Issued:
     extensions = [(x509.SubjectAlternativeName(names), False)]
     made = _sign(None, "self", key, -60, 3600, extensions)
     return Issued(made, key)
+
+
+def _for_an_authority(path_length: int | None) -> list[tuple[x509.ExtensionType, bool]]:
+    # The key's usage is what ssl of Python 3.13 asks for by default.
+    return [
+        (x509.BasicConstraints(ca=True, path_length=path_length), True),
+        (
+            x509.KeyUsage(
+                digital_signature=False,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=True,
+                crl_sign=True,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            True,
+        ),
+    ]
 
 
 def _sign(
