@@ -6,6 +6,7 @@ writes the text format. Nothing here locks or formats: an ``add`` costs 0.1 µs.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 
 import attrs
@@ -17,6 +18,9 @@ SERIES_CAP = 1000
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """OpenTelemetry's default buckets for durations."""
+
+_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Counter:
@@ -46,7 +50,7 @@ class Counter:
 
     def series(self, key: Labels) -> list[float]:
         """The series of ``key``, a list of its number; keep it to add to it at once."""
-        return _series(self._series, key, [0])
+        return _series(self, self._series, key, [0])
 
 
 class Histogram:
@@ -78,15 +82,42 @@ class Histogram:
 
     def series(self, key: Labels) -> list[float]:
         """The series of ``key``, as ``values`` has it; keep it to add to it at once."""
-        return _series(self.values, key, [0] * (len(self.buckets) + 1) + [0.0])
+        return _series(self, self.values, key, [0] * (len(self.buckets) + 1) + [0.0])
 
 
 def _series(
-    known: dict[Labels, list[float]], key: Labels, new: list[float]
+    metric: Counter | Histogram,
+    known: dict[Labels, list[float]],
+    key: Labels,
+    new: list[float],
 ) -> list[float]:
-    if key not in known and len(known) >= SERIES_CAP:
-        key = ("other",) * len(key)
+    if key not in known:
+        # One series of another shape would keep the whole page from being written.
+        own = metric.labels[len(metric.fixed) :]
+        if not _is_tuple_of(len(own), key):
+            labels = ", ".join(own) or "none"
+            raise TypeError(
+                f"{metric.name}: expected a tuple with a value for each label "
+                f"({labels}), got {key!r}"
+            )
+        if len(known) >= SERIES_CAP:
+            key = ("other",) * len(key)
     return known.setdefault(key, new)
+
+
+def _is_tuple_of(count: int, key: object) -> bool:
+    # ("reason") is a text, and as easily written as ("reason",).
+    return isinstance(key, tuple) and len(key) == count
+
+
+def _check_names(name: str, labels: tuple[str, ...]) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a metric's name: letters, digits and _")
+    for label in labels:
+        if not _LABEL.fullmatch(label):
+            raise ValueError(
+                f"{name}: {label!r} is not a label's name: letters, digits and _"
+            )
 
 
 @attrs.define(eq=False)
@@ -102,6 +133,7 @@ class Metrics:
         """The counter of that name and those fixed values; made at the first call."""
         made = self.counters.get((name, fixed))
         if made is None:
+            _check_names(name, labels)
             made = Counter(name, help, labels, fixed)
             self.counters[name, fixed] = made
         return made
@@ -117,6 +149,7 @@ class Metrics:
         """The histogram of that name and those fixed values; made at the first call."""
         made = self.histograms.get((name, fixed))
         if made is None:
+            _check_names(name, labels)
             made = Histogram(name, help, labels, fixed, buckets)
             self.histograms[name, fixed] = made
         return made

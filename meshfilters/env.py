@@ -5,6 +5,7 @@ No filter reaches for a global of any of these, so none needs patching in a test
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from logging import Logger
 from random import Random
@@ -104,4 +105,6 @@ class Env:
         self.host.export(span)
 
     def _name(self, name: str, bare: bool) -> str:
-        return name if bare else f"tulle_{self.filter}_{name}"
+        # A word may have a hyphen or a dot, which Prometheus has not in names.
+        word = re.sub(r"[^A-Za-z0-9_]", "_", self.filter)
+        return name if bare else f"tulle_{word}_{name}"

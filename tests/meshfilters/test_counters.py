@@ -23,7 +23,7 @@ def test_each_combination_of_labels_is_a_series() -> None:
 
 
 def test_a_counter_may_have_no_labels_of_its_own() -> None:
-    counted = counter()
+    counted = Counter("a_total", "", ("direction",), ("inbound",))
     counted.add()
     counted.add()
 
@@ -40,8 +40,42 @@ def test_a_series_may_be_kept_and_added_to() -> None:
     assert observed.values == {("b",): [0, 1, 0, 0, 0.0]}
 
 
+@pytest.mark.parametrize("labels", [("a"), (), ("a", "b"), b"a"])
+def test_labels_that_are_not_the_metrics_are_an_error_of_who_adds(
+    labels: object,
+) -> None:
+    counted, observed = counter(), histogram()
+    wanted = r"expected a tuple with a value for each label \(dst\), got"
+
+    with pytest.raises(TypeError, match=wanted):
+        counted.add(labels)  # type: ignore[arg-type]  # what the test is about
+    with pytest.raises(TypeError, match=wanted):
+        observed.observe(labels, 1)  # type: ignore[arg-type]  # the same
+    assert not counted.values
+    assert not observed.values
+
+
+def test_a_label_too_many_is_told_where_there_are_none() -> None:
+    counted = Counter("a_total", "", ("direction",), ("inbound",))
+
+    with pytest.raises(TypeError, match=r"a_total: .* \(none\), got \('x',\)"):
+        counted.add(("x",))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"), [("a total", ()), ("a-b", ()), ("", ()), ("a", ("x y",))]
+)
+def test_names_that_prometheus_would_not_read_are_refused(
+    name: str, labels: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValueError, match="name: letters, digits and _"):
+        Metrics().counter(name, "", labels)
+    with pytest.raises(ValueError, match="name: letters, digits and _"):
+        Metrics().histogram(name, "", labels)
+
+
 def test_series_beyond_the_cap_become_one() -> None:
-    counted = counter()
+    counted = Counter("a_total", "", ("direction", "dst", "code"), ("inbound",))
     for number in range(SERIES_CAP):
         counted.add((number, "x"))
     counted.add(("beyond", "x"))

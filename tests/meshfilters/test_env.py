@@ -20,6 +20,12 @@ def test_a_counter_is_named_after_the_filter_and_has_the_direction(
     assert counter.fixed == (direction,)
 
 
+def test_what_no_metric_can_be_named_is_left_out_of_the_word() -> None:
+    kit = Kit("rate-limit.v2")
+
+    assert kit.env.counter("a_total").name == "tulle_rate_limit_v2_a_total"
+
+
 def test_a_bare_name_is_kept() -> None:
     kit = Kit("metrics")
 
