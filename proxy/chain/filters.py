@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any, cast
@@ -22,6 +23,13 @@ from proxy.config.model import Level, Placed
 
 BACK_OFF, LONGEST_BACK_OFF = 1.0, 60.0
 """Seconds before a background task that failed is started again."""
+
+ASKED: Mapping[Level, str] = {
+    "connection": "connection",
+    "request": "request",
+    "dial": "endpoint",
+}
+"""What a filter of each level is called with, beside ``inner``."""
 
 Place = tuple[Level, str, str, int]
 """Level, listener or service, filter, and which of that name it is there."""
@@ -104,6 +112,8 @@ class Filters:
         )
         try:
             built = placed.settings.build(env)
+            if reason := _unfit(built, level):
+                raise ConfigError(f"{where}: filter {name} cannot be built: {reason}")
         except ConfigError:
             host.close()
             raise
@@ -177,6 +187,23 @@ class FilterHost:
                 callback()
             except Exception as error:
                 self.blame(self.name, error)
+
+
+def _unfit(built: object, level: Level) -> str:
+    """Say why a chain could not call what ``build`` returned; empty if it can."""
+    wanted = f"an async function of ({ASKED[level]}, inner)"
+    if inspect.iscoroutine(built):
+        built.close()
+        return "build is async; expected a plain function that returns " + wanted
+    if not callable(built):
+        return f"build returned {built!r}; expected {wanted}"
+    try:
+        inspect.signature(built).bind(None, None)
+    except TypeError as error:
+        return f"build returned {built!r}; expected {wanted}: {error}"
+    except ValueError:
+        pass  # compiled code may not tell
+    return ""
 
 
 def _numbered(placed: Sequence[Placed]) -> Iterator[tuple[int, Placed]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import cast
 
 import attrs
 import pytest
@@ -169,6 +171,51 @@ async def test_a_failed_build_keeps_what_stands_and_closes_what_was_new(
     assert kept is before
     assert build(filters, Placed("plain", Plain(1))) == [before]
     assert failures(metrics) == {("broken", "KeyError"): 1}
+
+
+@attrs.frozen
+class Returning:
+    """A filter whose ``build`` returns what it is given."""
+
+    make: Callable[[], object] = attrs.field(eq=False)
+
+    def build(self, env: Env) -> RequestFilter:
+        env.on_close(lambda: closed.append(env.filter))
+        return cast(RequestFilter, self.make())
+
+
+def alone(request: Request) -> None:
+    """A filter that forgot ``inner``."""
+
+
+async def promised() -> None:
+    """What an async ``build`` returns."""
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: None, r"build returned None; expected an async function of \(req"),
+        (lambda: alone, "build returned <function alone .*: too many positional arg"),
+        (promised, r"build is async; expected a plain function .* \(request, inner\)"),
+    ],
+)
+async def test_what_no_chain_can_call_is_told_before_there_is_traffic(
+    filters: Filters, make: Callable[[], object], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"web: filter odd cannot be built: {reason}"):
+        build(filters, Placed("odd", Returning(make)))
+
+    assert closed == ["odd"]
+
+
+async def test_a_filter_that_does_not_tell_its_signature_is_taken(
+    filters: Filters,
+) -> None:
+    with pytest.raises(ValueError, match="no signature"):
+        inspect.signature(dict)
+
+    assert build(filters, Placed("odd", Returning(lambda: dict)))
 
 
 async def test_a_configuration_error_of_a_filter_is_no_bug(

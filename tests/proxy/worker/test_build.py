@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from meshfilters.api import RequestFilter
+from meshfilters.api import RequestFilter, Service
 from meshfilters.counters import Metrics
 from meshfilters.env import Env
 from meshfilters.errors import ConfigError, Refused
+from meshfilters.message import Request, Response
 from proxy.config.model import ORIGINAL, Config, Placed
 from proxy.downstream.detect import Detect
 from proxy.downstream.passthrough import Passthrough
@@ -26,7 +27,13 @@ class Noting:
 
     def build(self, env: Env) -> RequestFilter:
         env.on_close(lambda: self.closed.append(env.listener))
-        return None  # type: ignore[return-value]  # nobody calls it
+
+        async def note(
+            request: Request, inner: Service[Request, Response], /
+        ) -> Response:
+            raise AssertionError("nobody calls it")
+
+        return note
 
 
 @attrs.frozen
