@@ -7,11 +7,32 @@ place, ``proxy/downstream/respond.py``. Statuses follow Linkerd (errors/respond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 Side = Literal["downstream", "proxy", "upstream"]
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"(?![ \t])[^\x00-\x08\x0a-\x1f\x7f]*(?<![ \t])")
+_OWN = frozenset(
+    {
+        *(b"connection", b"content-length", b"content-type", b"grpc-message"),
+        *(b"grpc-status", b"host", b"keep-alive", b"proxy-connection", b"te"),
+        *(b"trailer", b"transfer-encoding", b"tulle-error", b"upgrade"),
+    }
+)
+"""Fields that an answer has of the proxy, or cannot have."""
+
+
+def _check_field(name: object, value: object) -> None:
+    if not isinstance(name, bytes) or not isinstance(value, bytes):
+        raise TypeError(f"header field {name!r}: {value!r} is not bytes")
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise ValueError(f"{name!r}: {value!r} is not a header field")
+    if name.lower() in _OWN:
+        raise ValueError(f"{name!r} is not a filter's: the proxy writes it")
 
 
 class MeshError(Exception):
@@ -29,11 +50,16 @@ class MeshError(Exception):
         detail: str = "",
         *,
         status: int = 0,
+        headers: Iterable[tuple[bytes, bytes]] = (),
         sent: bool = False,
         reused: bool = False,
     ) -> None:
         super().__init__(detail or self.reason)
         self.status = status or self.default_status
+        self.headers = tuple(headers)
+        """What the answer has besides: ``Retry-After``, say."""
+        for name, value in self.headers:
+            _check_field(name, value)
         self.sent = sent
         """Whether the upstream may have seen any of the request."""
         self.reused = reused

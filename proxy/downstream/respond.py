@@ -20,12 +20,17 @@ def error_response(error: MeshError, request: Request | None) -> Response:
     by, told = error.by or PROXY, _told(error)
     if request is not None and is_grpc(request):
         end = grpc_trailers(error)
-        return Response(200, Headers([(b"content-type", b"application/grpc"), *end]))
+        kind = (b"content-type", b"application/grpc")
+        return Response(200, Headers([kind, *error.headers, *end]))
     detail = _one_line(str(error))
     text = error.reason if detail == error.reason else f"{error.reason}: {detail}"
     body = f"{text} (by {by})\n".encode()
     headers = Headers(
-        [(b"Content-Type", b"text/plain; charset=utf-8"), (b"tulle-error", told)]
+        [
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            *error.headers,
+            (b"tulle-error", told),
+        ]
     )
     return Response(error.status, headers, Buffered(body))
 

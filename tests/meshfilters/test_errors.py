@@ -80,6 +80,41 @@ def test_a_filter_may_choose_the_status() -> None:
     assert Refused(status=451).status == 451
 
 
+def test_a_filter_may_say_more_in_headers() -> None:
+    error = RateLimited(headers=[(b"Retry-After", b"2"), (b"X-Left", b"")])
+
+    assert error.headers == ((b"Retry-After", b"2"), (b"X-Left", b""))
+    assert Refused().headers == ()
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"a", b"b\r\nc: d"),
+        (b"a b", b"c"),
+        (b"", b"c"),
+        (b"a", b"\0"),
+        (b"a:", b""),
+        (b"a", b" b"),
+        (b"a", b"b\t"),
+    ],
+)
+def test_a_header_that_would_not_be_one_is_refused(field: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match="is not a header field"):
+        Refused(headers=[field])
+
+
+@pytest.mark.parametrize("name", [b"Content-Type", b"tulle-error", b"Connection"])
+def test_a_header_of_the_proxys_own_is_refused(name: bytes) -> None:
+    with pytest.raises(ValueError, match="the proxy writes it"):
+        Refused(headers=[(name, b"x")])
+
+
+def test_a_header_of_text_is_refused() -> None:
+    with pytest.raises(TypeError, match="header field b'a': 'b' is not bytes"):
+        Refused(headers=[(b"a", "b")])  # type: ignore[list-item]  # what it is about
+
+
 def test_an_error_knows_what_was_sent_and_how() -> None:
     assert (MeshError().sent, MeshError().reused, MeshError().by) == (
         False,

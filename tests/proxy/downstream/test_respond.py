@@ -42,6 +42,17 @@ def test_the_answer_says_why_and_by_which_filter() -> None:
     assert response.body.data == b"refused: not you (by acl)\n"
 
 
+def test_the_answer_has_the_errors_own_headers() -> None:
+    kit = Kit()
+    call = kit.ask(b"POST", b"/a.B/C", headers=[(b"content-type", b"application/grpc")])
+    error = RateLimited("wait", headers=[(b"Retry-After", b"2")])
+
+    for request in (kit.ask(), call, None):
+        response = error_response(error, request)
+        assert response.headers.getall(b"retry-after") == [b"2"]
+        assert response.headers.get(b"tulle-error") == b"rate limited; by=proxy"
+
+
 def test_an_error_that_no_filter_raised_is_the_proxys() -> None:
     response = error_response(Refused(), None)
 
