@@ -40,20 +40,24 @@ class Blame:
         )
 
     def __call__(self, owner: str, error: Exception) -> None:
-        """One line a failure: the filter, the error, and the place it came from."""
+        """One line a failure: the filter, the error, and the place it came from.
+
+        At the level debug its traceback follows.
+        """
         self._failures.add((owner, type(error).__name__))
         frame = error.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
-        code = frame.tb_frame.f_code.co_filename if frame is not None else "?"
-        line = frame.tb_lineno if frame is not None else 0
+        at = ""
+        if frame is not None:
+            at = f" at={frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
         log.error(
-            "filter failed filter=%s error=%s detail=%r at=%s:%d",
+            "filter failed filter=%s error=%s detail=%r%s",
             owner,
             type(error).__name__,
             str(error),
-            code,
-            line,
+            at,
+            exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
         )
 
 
@@ -179,10 +183,16 @@ def request_pipeline(
 
 
 def other_pipeline(
-    filters: Sequence[Running[A, B]], service: Service[A, B], blame: Blame
+    filters: Sequence[Running[A, B]],
+    service: Service[A, B],
+    blame: Blame,
+    is_fit: Callable[[B], bool] = lambda made: True,
 ) -> Pipeline[A, B]:
-    """A pipeline of connections or dials, which have no exchange to time them by."""
-    timed = [_timed_other(each, blame) for each in filters]
+    """A pipeline of connections or dials, which have no exchange to time them by.
+
+    ``is_fit`` tells what a filter may return from what is a bug of its.
+    """
+    timed = [_timed_other(each, blame, is_fit) for each in filters]
     return Pipeline(filters, chain(timed, service))
 
 
@@ -224,13 +234,23 @@ def _timed_request(
     return timed
 
 
-def _timed_other(running: Running[A, B], blame: Blame) -> Filter[A, B, A, B]:
+def is_stream(made: object) -> bool:
+    """Whether a dial filter may return it: None and a coroutine are what slips in."""
+    return hasattr(made, "receive_some")
+
+
+def _timed_other(
+    running: Running[A, B], blame: Blame, is_fit: Callable[[B], bool]
+) -> Filter[A, B, A, B]:
     outer, tally = running.filter, running.tally
 
     async def timed(request: A, inner: Service[A, B], /) -> B:
         tally.calls += 1
         try:
-            return await outer(request, inner)
+            made = await outer(request, inner)
+            if not is_fit(made):
+                raise TypeError(f"it returned {made!r} and no Stream")
+            return made
         except MeshError as error:
             _claim(error, running)
             raise

@@ -23,6 +23,7 @@ from proxy.chain.pipeline import (
     Blame,
     Pipeline,
     Running,
+    is_stream,
     other_pipeline,
     request_pipeline,
 )
@@ -142,7 +143,7 @@ class Builder:
         if standing is not None and standing.service.settings == settings:
             return standing
         dialer = Dialer(self._readiness, settings.connect_timeout)
-        pipeline = other_pipeline(running, dialer, self._blame)
+        pipeline = other_pipeline(running, dialer, self._blame, is_stream)
         shared = (settings, pipeline.counted, self._deadlines, self._side_tasks)
         service: Destination
         if settings.endpoints:

@@ -11,6 +11,7 @@ import trio
 from meshfilters.api import Filter, RequestFilter, Service
 from meshfilters.counters import Metrics
 from meshfilters.errors import FilterFailed, Refused
+from meshfilters.memory import stream_pair
 from meshfilters.message import Request, Response
 from meshfilters.testing import Kit
 from proxy.chain.pipeline import (
@@ -19,6 +20,7 @@ from proxy.chain.pipeline import (
     Running,
     Tallies,
     Tally,
+    is_stream,
     other_pipeline,
     request_pipeline,
 )
@@ -197,11 +199,22 @@ async def test_a_bug_becomes_a_failure_of_its_filter(
 
 
 def test_an_error_that_was_never_raised_can_be_blamed(
-    blame: Blame, metrics: Metrics
+    blame: Blame, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     blame("acl", KeyError("x"))
 
     assert failures(metrics) == {("acl", "KeyError"): 1}
+    assert caplog.messages == ["filter failed filter=acl error=KeyError detail=\"'x'\""]
+
+
+def test_the_traceback_of_a_bug_follows_at_the_level_debug(
+    blame: Blame, caplog: pytest.LogCaptureFixture
+) -> None:
+    for level in (logging.INFO, logging.DEBUG):
+        with caplog.at_level(level):
+            blame("acl", KeyError("x"))
+
+    assert [bool(each.exc_info) for each in caplog.records] == [False, True]
 
 
 async def test_the_owner_is_the_filter_that_is_running(blame: Blame) -> None:
@@ -268,6 +281,35 @@ async def test_other_levels_count_calls_and_name_errors(
     assert good.tally.calls == 3
     assert bad.tally == Tally(calls=2, errors=1)
     assert failures(metrics) == {("bad", "KeyError"): 1}
+
+
+async def test_a_dial_filter_that_returns_no_stream_is_told_so(
+    blame: Blame, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def forgetful(number: int, inner: Service[int, object], /) -> object:
+        await inner(number)
+        return None
+
+    async def passing(number: int, inner: Service[int, object], /) -> object:
+        return await inner(number)
+
+    stream, _ = stream_pair()
+
+    async def dial(number: int, /) -> object:
+        return stream
+
+    def one(name: str, each: Filter[int, object, int, object]) -> Running[int, object]:
+        return Running(Placed(name, Settings()), each, Tally(), lambda: None)
+
+    good, bad = one("good", passing), one("bad", forgetful)
+
+    pipeline = other_pipeline([good], dial, blame, is_stream)
+    assert await pipeline.service(7) is stream
+    with pytest.raises(FilterFailed) as caught:
+        await other_pipeline([good, bad], dial, blame, is_stream).service(7)
+    assert caught.value.by == "bad"
+    assert failures(metrics) == {("bad", "TypeError"): 1}
+    assert "it returned None and no Stream" in caplog.text
 
 
 def test_a_filter_closes_behind_its_last_pipeline(blame: Blame) -> None:
