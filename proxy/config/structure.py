@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import collections.abc
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -133,7 +133,13 @@ class Reader:
         sound: dict[str, Value] = {}
         for key, each in content.items():
             if key not in known:
-                self._document.complain(each, _unknown(key, known))
+                # A preset that the file may have all the same is read by a hook.
+                keys = [
+                    one
+                    for one in fields(cls)
+                    if one in known or (cls, one) in self._hooks
+                ]
+                self._document.complain(each, _unknown(key, keys))
                 continue
             so_far = len(self._document.problems)
             hook = self._hooks.get((cls, key))
@@ -219,7 +225,7 @@ def _draft(cls: type, made: Mapping[str, object]) -> object:
     return draft
 
 
-def _unknown(key: object, known: Mapping[str, object]) -> str:
+def _unknown(key: object, known: Collection[str]) -> str:
     near = nearest(str(key), known)
     keys = f"the keys here are {', '.join(known)}" if known else "there are none here"
     return f"unknown key{near or '; ' + keys}"

@@ -125,6 +125,13 @@ def test_a_filter_may_stand_twice() -> None:
     assert words(config) == ["headers", "timeout", "headers"]
 
 
+def test_a_misspelt_chain_is_told_where_the_default_one_stands_in() -> None:
+    assert told("""\
+        listeners: {in: {address: "[::]:80", to: app, requests: [metrics]}}
+        services: {app: {endpoints: ["[::1]:80"]}}
+        """) == ["1: listeners.in.requests: a list: unknown key; did you mean request?"]
+
+
 def test_everything_wrong_is_told_at_once_in_the_order_of_the_lines() -> None:
     assert told("""\
         worker: 2
