@@ -60,9 +60,11 @@ class Installed:
             reason = f"filter {self.word}: {self.entry.value} cannot be imported"
             raise BrokenFilter(reason, traceback.format_exc()) from error
         if not isinstance(cls, type) or not attrs.has(cls) or not hasattr(cls, "build"):
+            is_bare = isinstance(cls, type) and hasattr(cls, "build")
+            missing = "; put @attrs.frozen above it" if is_bare else ""
             raise BrokenFilter(
                 f"filter {self.word}: {self.entry.value} is not an attrs class "
-                "with a build method"
+                f"with a build method{missing}"
             )
         return cls
 

@@ -102,6 +102,13 @@ def test_what_is_not_an_attrs_class_with_build_is_no_filter(
         Registry().find("request", "idle", HERE).load()
 
 
+def test_a_class_that_only_lacks_its_decorator_is_told_so(install: Install) -> None:
+    install("idle", "idle_filter", "class Filter:\n    def build(self, env): ...\n")
+
+    with pytest.raises(BrokenFilter, match=r"method; put @attrs.frozen above it$"):
+        Registry().find("request", "idle", HERE).load()
+
+
 def test_a_class_beside_the_file_needs_no_installing(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
