@@ -101,6 +101,10 @@ class Headers:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Append a field, whether or not there is one of that name."""
+        if not isinstance(name, bytes):
+            raise _no_bytes(name, value)
+        if not isinstance(value, bytes):
+            raise _no_bytes(name, value)
         self._raw = [*self._raw, (name, value)]
         self._index = None
 
@@ -110,6 +114,8 @@ class Headers:
         if wanted not in self.index:
             self.add(name, value)
             return
+        if not isinstance(value, bytes):
+            raise _no_bytes(name, value)
         fields: list[tuple[bytes, bytes]] = []
         placed = False
         for field in self._raw:
@@ -154,6 +160,11 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({[*self._raw]!r})"
+
+
+def _no_bytes(name: object, value: object) -> TypeError:
+    # Told here, where the filter's line is; a codec knows the field and not the filter.
+    return TypeError(f"header field {name!r}: {value!r} is not bytes")
 
 
 class Body(Protocol):

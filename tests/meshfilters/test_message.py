@@ -69,6 +69,18 @@ class TestHeaders:
 
         assert headers.raw == [*FIELDS, (b"Via", b"x")]
 
+    @pytest.mark.parametrize(
+        ("name", "value"), [("x", b"a"), (b"x", "a"), (b"Host", "a"), ("host", "a")]
+    )
+    def test_text_is_refused_where_it_is_written(
+        self, name: bytes, value: bytes
+    ) -> None:
+        for edit in (Headers.add, Headers.set):
+            headers = Headers([(b"Host", b"a")])
+            with pytest.raises(TypeError, match=f"{name!r}: {value!r} is not bytes"):
+                edit(headers, name, value)
+            assert headers.raw == [(b"Host", b"a")]
+
     def test_removing_takes_every_field_of_the_names(self) -> None:
         headers = Headers(FIELDS)
         headers.remove(b"X-ONE", b"cookie", b"ACCEPT")
