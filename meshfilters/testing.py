@@ -31,7 +31,7 @@ from meshfilters.exchange import (
 )
 from meshfilters.memory import stream_pair
 from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
-from meshfilters.stream import Certificate, Tls
+from meshfilters.stream import Certificate, Stream, Tls
 
 Reply = Response | BaseException | Callable[[Request], Response]
 Fields = Iterable[tuple[bytes, bytes]]
@@ -165,17 +165,27 @@ class Kit:
         client: str = "192.0.2.1:1234",
     ) -> Request:
         """A request of an exchange of its own; ``peer`` is the client's identity."""
-        tls = None
-        if peer is not None:
-            proven = Certificate(peer, (peer,), (), "CN=peer", "ab" * 32)
-            tls = Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", None, None, proven)
-        connection = Connection(
-            stream_pair()[0], client, "test", self.env.direction, "192.0.2.2:80", tls
-        )
+        connection = self.connection(peer=peer, client=client)
         exchange = Exchange(
             connection, self.now, attrs.evolve(self.limits), _KitRuntime(self)
         )
         return Request(method, target, Headers(headers), destination, exchange, body)
+
+    def connection(
+        self,
+        stream: Stream | None = None,
+        *,
+        peer: str | None = None,
+        client: str = "192.0.2.1:1234",
+    ) -> Connection:
+        """A client's connection; without a ``stream``, one that nobody writes to."""
+        tls = None
+        if peer is not None:
+            proven = Certificate(peer, (peer,), (), "CN=peer", "ab" * 32)
+            tls = Tls("TLSv1.3", "TLS_AES_128_GCM_SHA256", None, None, proven)
+        stream = stream_pair()[0] if stream is None else stream
+        direction = self.env.direction
+        return Connection(stream, client, "test", direction, "192.0.2.2:80", tls)
 
     def attempt(self, request: Request, address: str = "198.51.100.1:80") -> Attempt:
         """Begin an attempt, as the runtime does before it sends anything."""

@@ -11,6 +11,7 @@ from meshfilters.api import RequestFilter, Service
 from meshfilters.env import Env
 from meshfilters.errors import Refused, UpstreamReset
 from meshfilters.exchange import Attempt, Outcome
+from meshfilters.memory import stream_pair
 from meshfilters.message import EMPTY, Body, Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, Kit, check_filter, read
 
@@ -96,6 +97,17 @@ class TestKit:
 
     def test_a_client_may_have_proved_a_name(self) -> None:
         assert Kit().ask(peer="spiffe://x/a").exchange.peer == "spiffe://x/a"
+
+    async def test_a_connection_is_given_to_a_filter_of_connections(self) -> None:
+        kit = Kit(direction="inbound")
+        ours, theirs = stream_pair()
+        connection = kit.connection(ours, peer="web", client="unix")
+        await theirs.send_all(b"hello")
+
+        assert await connection.stream.receive_some() == b"hello"
+        assert (connection.identity, connection.client) == ("web", "unix")
+        assert connection.direction == "inbound"
+        assert kit.connection().client == kit.ask().exchange.connection.client
 
     def test_limits_of_new_exchanges_are_their_own(self) -> None:
         kit = Kit()
