@@ -8,8 +8,10 @@ the running filters whose name and settings are the same, so their state lives o
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import attrs
@@ -29,6 +31,13 @@ PROXY, FORWARD = "proxy", "forward"
 """Who an error is ``by`` when no filter raised it: our client's side, our upstream's."""
 
 
+OURS = tuple(
+    str(Path(__file__).parents[2] / package) + os.sep
+    for package in ("meshfilters", "proxy")
+)
+"""Where our own code is."""
+
+
 class Blame:
     """Logs and counts what foreign code raised; the traffic goes on."""
 
@@ -45,20 +54,27 @@ class Blame:
         At the level debug its traceback follows.
         """
         self._failures.add((owner, type(error).__name__))
-        frame = error.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        at = ""
-        if frame is not None:
-            at = f" at={frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
         log.error(
             "filter failed filter=%s error=%s detail=%r%s",
             owner,
             type(error).__name__,
             str(error),
-            at,
+            _place(error),
             exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
         )
+
+
+def _place(error: Exception) -> str:
+    """Where it came from: a line of the filter's sooner than one of ours it called."""
+    innermost = foreign = ""
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        innermost = f" at={file}:{trace.tb_lineno}"
+        if not file.startswith(OURS):
+            foreign = innermost
+        trace = trace.tb_next
+    return foreign or innermost
 
 
 @attrs.define

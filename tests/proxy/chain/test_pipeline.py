@@ -12,7 +12,7 @@ from meshfilters.api import Filter, RequestFilter, Service
 from meshfilters.counters import Metrics
 from meshfilters.errors import FilterFailed, Refused
 from meshfilters.memory import stream_pair
-from meshfilters.message import Request, Response
+from meshfilters.message import Headers, Request, Response
 from meshfilters.testing import Kit
 from proxy.chain.pipeline import (
     Blame,
@@ -205,6 +205,24 @@ def test_an_error_that_was_never_raised_can_be_blamed(
 
     assert failures(metrics) == {("acl", "KeyError"): 1}
     assert caplog.messages == ["filter failed filter=acl error=KeyError detail=\"'x'\""]
+
+
+def test_a_bug_is_where_the_filter_stood_and_not_what_it_called_of_ours(
+    blame: Blame, caplog: pytest.LogCaptureFixture
+) -> None:
+    def clumsy() -> None:
+        Headers().add("x", b"y")  # type: ignore[arg-type]  # a filter without mypy
+
+    with pytest.raises(TypeError) as caught:
+        clumsy()
+    blame("acl", caught.value)
+    ours = caught.value.__traceback__
+    while ours is not None and ours.tb_next is not None:
+        ours = ours.tb_next
+    blame("acl", caught.value.with_traceback(ours))
+
+    assert "test_pipeline.py:" in caplog.messages[0]
+    assert "meshfilters/message.py:" in caplog.messages[1]
 
 
 def test_the_traceback_of_a_bug_follows_at_the_level_debug(
