@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
+
+from meshfilters.api import chain
+from meshfilters.errors import Refused
+from meshfilters.exchange import Connection
+from meshfilters.testing import Kit
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
@@ -17,11 +24,33 @@ def python_blocks(page: Path) -> list[str]:
 
 
 def test_the_page_for_plugin_authors_shows_the_plugin_that_is_shipped() -> None:
-    module, _, test = python_blocks(ROOT / "docs/filters.md")
+    module, _, _, test = python_blocks(ROOT / "docs/filters.md")
     plugin = ROOT / "plugins/fair"
 
     assert module == (plugin / "tulle_fair.py").read_text()
     assert test in (plugin / "tests/test_tulle_fair.py").read_text()
+
+
+def test_the_filter_of_connections_that_is_shown_runs() -> None:
+    shown: dict[str, Any] = {}
+    exec(python_blocks(ROOT / "docs/filters.md")[2], shown)
+    kit = Kit()
+    met: list[str] = []
+
+    async def inner(connection: Connection, /) -> None:
+        met.append(connection.client)
+
+    async def connect() -> None:
+        service = chain([shown["Deny"](network="192.0.2.0/24").build(kit.env)], inner)
+        for client in ("10.0.0.1:80", "[::1]:80", "unix"):
+            await service(kit.connection(client=client))
+        with pytest.raises(Refused, match=r"192\.0\.2\.1 may not connect"):
+            await service(kit.connection())
+
+    trio.run(connect)
+    assert met == ["10.0.0.1:80", "[::1]:80", "unix"]
+    with pytest.raises(ValueError, match="anywhere"):
+        shown["Deny"](network="anywhere")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
