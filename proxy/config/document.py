@@ -21,6 +21,8 @@ MAX_DEPTH = 50
 TOO_DEEP = f"nested too deeply: expected at most {MAX_DEPTH} levels"
 MAX_VALUES = 200_000
 """Aliases can stand for more values than memory holds ("a billion laughs")."""
+LARGEST = 2**63 - 1
+"""Of whole numbers: larger ones are more than a float may hold, or Python may print."""
 
 # libyaml's parser takes a tenth of the time, which a worker spends on its loop.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -189,5 +191,7 @@ class Document:
             return node.value
         # No field of any configuration means infinity or no number at all.
         if isinstance(scalar, float) and not math.isfinite(scalar):
+            return node.value
+        if isinstance(scalar, int) and abs(scalar) > LARGEST:
             return node.value
         return scalar

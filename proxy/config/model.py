@@ -139,7 +139,8 @@ class Listener:
     http2: Http2 = Http2()
     max_connections: int = attrs.field(default=10_000, validator=ge(1))
     """In each worker; at the cap, accepting waits."""
-    backlog: int = attrs.field(default=4096, validator=ge(1))
+    backlog: int = attrs.field(default=4096, validator=[ge(1), le(2**31 - 1)])
+    """Connections that the kernel keeps waiting; to it, 32 bits with a sign."""
 
 
 @attrs.frozen

@@ -254,6 +254,27 @@ def test_a_file_that_cannot_work_changes_nothing(proxy: Proxy) -> None:
     assert proxy.children() == children
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        f'  big: {{address: "127.0.0.1:0", to: app, backlog: {2**31}}}',
+        f'  big: {{address: "127.0.0.1:0", to: app, detect_timeout: 1{"0" * 400}}}',
+    ],
+    ids=["of the kernel's", "of a float"],
+)
+def test_a_number_too_large_changes_nothing(more: str, proxy: Proxy) -> None:
+    proxy.write()
+    proxy.start_ready()
+    children = proxy.children()
+
+    proxy.write(more=more)
+    proxy.hang_up()
+
+    proxy.logged("the configuration stays as it was")
+    assert proxy.ask("web")[0] == 502
+    assert proxy.children() == children
+
+
 def test_an_address_that_is_taken_changes_nothing(proxy: Proxy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -25,6 +25,7 @@ from proxy.config.model import Config, Http, Http2, Listener, Service, Tracing
         lambda: Http2(max_age=-1),
         lambda: Listener("in", ("127.0.0.1:0",), "app", detect_timeout=0),
         lambda: Listener("in", ("127.0.0.1:0",), "app", max_connections=0),
+        lambda: Listener("in", ("127.0.0.1:0",), "app", backlog=2**31),
         lambda: Service("app", ("127.0.0.1:1",), connect_timeout=0),
         lambda: Service("app", ("127.0.0.1:1",), pool_size=-1),
         lambda: Config(grace=0),
