@@ -45,6 +45,9 @@ LAST_STREAM = 2**31 - 3
 """A client's stream behind which there is no other."""
 
 
+LARGEST_SETTING = 2**32 - 1
+"""What a SETTINGS frame has room for (RFC 9113, 6.5.1)."""
+
 SMALLEST_FRAME = 16_384
 """Bytes of payload that every peer may send in one frame (RFC 9113, 4.2)."""
 
@@ -69,10 +72,11 @@ class HeadBounds:
     def above(cls, limits: HeadLimits) -> HeadBounds:
         """Bounds of twice the limits, or the default ones where they are higher."""
         size = 2 * (limits.max_head + OVERHEAD * limits.max_headers)
+        size = min(size, LARGEST_SETTING)
         least = cls()
         return cls(
             max(least.size, size),
-            max(least.fields, 2 * limits.max_headers),
+            max(least.fields, min(2 * limits.max_headers, LARGEST_SETTING)),
             max(least.continuations, size // SMALLEST_FRAME),
         )
 

@@ -612,6 +612,17 @@ def test_what_is_over_a_limit_is_decoded_up_to_twice_of_it() -> None:
     ) == h2.HeadBounds(size=992_000, fields=6000, continuations=60)
 
 
+@pytest.mark.parametrize(
+    "limits", [Http(max_head=2**63 - 1), Http(max_headers=2**63 - 1)]
+)
+def test_a_limit_may_be_larger_than_can_be_told(limits: Http, library: str) -> None:
+    ends = with_server(library, h2.Settings(heads=h2.HeadBounds.above(limits)))
+    ends.client.codec.open(GET, is_end=True)
+    ends.talk()
+
+    assert ends.server.heads == [(1, [*GET], True)]
+
+
 def test_a_long_head_that_is_allowed_is_read(library: str) -> None:
     limits = Http(max_head=400_000, max_headers=3000)
     bounds = h2.HeadBounds.above(limits)
