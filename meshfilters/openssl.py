@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 
+from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from meshfilters import client_hello
@@ -185,7 +186,13 @@ def _verify(
     connection: SSL.Connection, found: crypto.X509, error: int, depth: int, ok: int
 ) -> bool:
     """Called for each certificate of the chain, the root first, and for each fault."""
-    certificate = found.to_cryptography()
+    try:
+        certificate = found.to_cryptography()
+    except (ValueError, x509.InvalidVersion) as refusal:
+        # OpenSSL is the more lenient of the two, and shows us what nobody vouches for.
+        detail = f"peer's certificate: {refusal}"
+        connection.set_app_data(("bad_certificate", detail))
+        return False
     if error == _CODES.ERR_CERT_NOT_YET_VALID:
         start = certificate.not_valid_before_utc.timestamp()
         if start - time.time() <= SKEW:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from OpenSSL import SSL
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
 
 from meshfilters import openssl
 from meshfilters.certificates import Material
@@ -203,6 +204,28 @@ def test_the_verifiers_reason_is_the_result() -> None:
     assert result(ROOT.issue(starts=60))[0] == "not_yet_valid"
     assert result(root("other").issue())[0] == "untrusted"
     assert result(ROOT.issue(uris=[WEB, API]))[0] == "bad_name"
+
+
+@pytest.mark.parametrize("whose", ["server", "client"])
+def test_a_certificate_that_cannot_be_read_is_a_bad_one(
+    whose: str, tmp_path: Path
+) -> None:
+    servers, clients = server_context(), client_context()
+    context, issued = {
+        "server": (servers, SERVER),
+        "client": (clients, CLIENT),
+    }[whose]
+    # Of version 10, which OpenSSL reads all the same.
+    version = b"\xa0\x03\x02\x01"
+    data = issued.certificate.public_bytes(Encoding.DER)
+    file = tmp_path / "odd"
+    file.write_bytes(data.replace(version + b"\x02", version + b"\x09", 1))
+    context.use_certificate_file(str(file), crypto.FILETYPE_ASN1)
+
+    broken = openssl.broken(*failing(servers, clients))
+
+    assert broken.result == "bad_certificate"
+    assert str(broken) == "peer's certificate: 9 is not a valid X509 version"
 
 
 def test_without_a_certificate_that_is_the_result() -> None:
