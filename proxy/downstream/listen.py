@@ -1,8 +1,9 @@
 """Accepting connections: a nursery a listener, one task a connection.
 
-The loop outlives what the kernel can throw at it. Out of descriptors, it gives up one
-it keeps in reserve to accept and drop a client, then pauses; at its cap of
-connections it stops accepting, and the kernel's queue is the back-pressure.
+The loop outlives what the kernel can throw at it. Out of descriptors, it has unused
+connections to endpoints closed; where there are none, it gives up a descriptor it keeps
+in reserve to accept and drop a client, then pauses. At its cap of connections it stops
+accepting, and the kernel's queue is the back-pressure.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from proxy.transport.descriptors import OUT, Relieve, nothing_unused
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream
 
@@ -63,6 +65,7 @@ class Listener:
         readiness: Readiness,
         serve: Serve,
         max_connections: int,
+        relieve: Relieve = nothing_unused,
     ) -> None:
         self.name = name
         self.serve = serve
@@ -75,6 +78,7 @@ class Listener:
         """Set behind its last connection."""
         self._socket = sock
         self._readiness = readiness
+        self._relieve = relieve
         self._cap = max_connections
         self._taken = 0
         self._has_room = trio.Event()
@@ -173,6 +177,8 @@ class Listener:
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._socket)
             except OSError as error:
+                if error.errno in OUT and self._relieve():
+                    continue
                 if error.errno in OVERLOADED:
                     await self._shed(error)
                 elif error.errno not in GONE:

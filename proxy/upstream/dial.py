@@ -13,6 +13,7 @@ from meshfilters.exchange import Endpoint
 from meshfilters.stream import Stream
 from proxy.chain.pipeline import FORWARD
 from proxy.config.address import Unix, parse_address
+from proxy.transport.descriptors import OUT, Relieve, nothing_unused
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream
 from proxy.transport.tuning import tune
@@ -21,9 +22,15 @@ from proxy.transport.tuning import tune
 class Dialer:
     """Connects to one address, over TCP or a UNIX socket."""
 
-    def __init__(self, readiness: Readiness, timeout: float) -> None:
+    def __init__(
+        self,
+        readiness: Readiness,
+        timeout: float,
+        relieve: Relieve = nothing_unused,
+    ) -> None:
         self._readiness = readiness
         self._timeout = timeout
+        self._relieve = relieve
 
     async def __call__(self, endpoint: Endpoint, /) -> Stream:
         """A connected stream. Raises ConnectFailed or ConnectTimeout."""
@@ -41,11 +48,11 @@ class Dialer:
     async def _connect(self, endpoint: Endpoint) -> Stream:
         address = parse_address(endpoint.address)
         if isinstance(address, Unix):
-            sock = socket.socket(socket.AF_UNIX)
+            sock = self._socket(socket.AF_UNIX)
             target: str | tuple[str, int] = address.path
         else:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-            sock = socket.socket(family)
+            sock = self._socket(family)
             target = (address.host, address.port)
         try:
             tune(sock)
@@ -58,6 +65,14 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
+
+    def _socket(self, family: socket.AddressFamily) -> socket.socket:
+        try:
+            return socket.socket(family)
+        except OSError as error:
+            if error.errno not in OUT or not self._relieve():
+                raise
+        return socket.socket(family)
 
 
 def _ours(error: MeshError) -> MeshError:

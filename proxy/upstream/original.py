@@ -130,6 +130,10 @@ class OriginalService:
         for place in self._places.values():
             place.pool.close()
 
+    def relieve(self) -> bool:
+        """As ``Service`` does."""
+        return any(place.pool.relieve() for place in self._places.values())
+
     def statistics(self) -> list[dict[str, object]]:
         """For ``/stats``: the busiest pools."""
         pools = [place.pool for place in self._places.values()]

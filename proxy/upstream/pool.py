@@ -36,6 +36,9 @@ PENALTY, LONGEST_PENALTY = 0.1, 10.0
 HTTP1_FOR = 60.0
 """Seconds after which an endpoint that knew no HTTP/2 is tried with it again."""
 
+RELIEF = 32
+"""Unused connections that are closed at a time when descriptors run out."""
+
 HTTP2 = (MESH, "h2")
 HTTP1 = ("http/1.1",)
 """What ALPN calls them."""
@@ -240,6 +243,14 @@ class Pool:
     def leave(self) -> None:
         """A stream of ``open_stream`` is done with."""
         self.active -= 1
+
+    def relieve(self) -> bool:
+        """Close the oldest of what is unused; False when there is nothing."""
+        count = min(RELIEF, len(self._idle))
+        for _ in range(count):
+            self.active += 1
+            self._idle.popleft().close()
+        return count > 0
 
     def close(self) -> None:
         """Close what is unused, and the rest when it comes back."""

@@ -170,6 +170,10 @@ class Service:
         for pool in self._pools.values():
             pool.close()
 
+    def relieve(self) -> bool:
+        """Close some unused connections of a pool; False when there are none."""
+        return any(pool.relieve() for pool in self._choices)
+
     def statistics(self) -> list[dict[str, object]]:
         """For ``/stats``: each pool."""
         return [pool.statistics() for pool in self._choices]

@@ -38,6 +38,7 @@ from proxy.downstream.route import Route, opaque_route, requests_route
 from proxy.downstream.serve import Http
 from proxy.downstream.tcp import Tcp
 from proxy.transport.deadlines import Deadlines
+from proxy.transport.descriptors import Relieve
 from proxy.transport.readiness import Readiness
 from proxy.upstream.dial import Dialer
 from proxy.upstream.forward import Forward
@@ -96,6 +97,7 @@ class Builder:
         side_tasks: SideTasks,
         random: Random,
         own: Own,
+        relieve: Relieve,
     ) -> None:
         self._filters = filters
         self._metrics = metrics
@@ -105,6 +107,7 @@ class Builder:
         self._side_tasks = side_tasks
         self._random = random
         self._own = own
+        self._relieve = relieve
         self._refused = metrics.counter(
             "tulle_http_refused_total",
             "Requests refused before they were one: the status and why.",
@@ -142,7 +145,7 @@ class Builder:
         )
         if standing is not None and standing.service.settings == settings:
             return standing
-        dialer = Dialer(self._readiness, settings.connect_timeout)
+        dialer = Dialer(self._readiness, settings.connect_timeout, self._relieve)
         pipeline = other_pipeline(running, dialer, self._blame, is_stream)
         shared = (settings, pipeline.counted, self._deadlines, self._side_tasks)
         service: Destination

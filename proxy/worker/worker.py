@@ -101,6 +101,7 @@ class Worker:
                     SideTasks(background, self._blame),
                     self._random,
                     self._own,
+                    self._relieve,
                 )
                 self._filters.start(background)
                 background.start_soon(self._readiness.run)
@@ -227,10 +228,14 @@ class Worker:
         serve = partial(self._serve, port)
         self._now_own(name, sockets)
         for each in sockets:
-            listener = Listener(name, each, self._readiness, serve, cap)
+            listener = Listener(name, each, self._readiness, serve, cap, self._relieve)
             port.sockets.append(listener)
             self._listeners.add(listener)
             self._accepting.start_soon(self._run_listener, listener)
+
+    def _relieve(self) -> bool:
+        """Give up some unused connections of a service; False when there are none."""
+        return any(each.service.relieve() for each in self._built.services.values())
 
     def _now_own(self, name: str, sockets: Sequence[socket]) -> None:
         """The proxy listens here, and nowhere else by that name."""

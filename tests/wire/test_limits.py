@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -272,3 +275,43 @@ def test_a_body_that_does_not_come_is_a_timeout_and_no_request_follows(
     assert answer is not None
     assert behind is None
     assert_refused(answer, 408, origin)
+
+
+SCARCE = """\
+version: 1
+listeners:
+  scarce: {{address: "127.0.0.1:{port}", to: app, request: []}}
+services:
+  app: {{endpoints: ["{origin}"], pool_idle: 60}}
+"""
+
+
+def test_unused_connections_make_room_for_clients(
+    origin: Origin, tmp_path: Path
+) -> None:
+    ports = free_ports(1)
+    host, behind = origin.address
+    file = tmp_path / "mesh.yaml"
+    file.write_text(SCARCE.format(port=ports[0], origin=f"{host}:{behind}"))
+    log = tmp_path / "proxy.log"
+    with running(["-c", str(file)], ports, log) as proxy, ExitStack() as held:
+        (address,) = proxy.addresses
+        clients = [held.enter_context(Client(address)) for _ in range(8)]
+        origin.hold.clear()
+        for each in clients:
+            each.send(get())
+        origin.wait_for_requests(len(clients))
+        origin.hold.set()
+        before = [each.answer() for each in clients]
+        for worker in proxy.workers:
+            opened = {int(each.name) for each in Path(f"/proc/{worker}/fd").iterdir()}
+            limit = min(set(range(len(opened) + 1)) - opened)
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, (limit, limit))
+        with Client(address) as client:
+            answer = client.ask(get())
+    origin.take()
+
+    assert None not in before
+    assert answer is not None
+    assert answer.status == 200, show(answer)
+    assert "cannot accept" not in log.read_text()

@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from proxy.downstream.listen import PAUSE, QUIET, TURN, Listener
+from proxy.transport.descriptors import Relieve, nothing_unused
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream
 
@@ -45,6 +46,7 @@ class Site:
         sock: socket.socket,
         *,
         cap: int = 100,
+        relieve: Relieve = nothing_unused,
     ) -> None:
         self.addresses: list[tuple[str, str]] = []
         self.go = trio.Event()
@@ -53,7 +55,7 @@ class Site:
         self._name = sock.getsockname()
         self._family = sock.family
         readiness = Readiness()
-        self.listener = Listener("web", sock, readiness, self._serve, cap)
+        self.listener = Listener("web", sock, readiness, self._serve, cap, relieve)
         nursery.start_soon(readiness.run)
         nursery.start_soon(self.listener.run)
 
@@ -264,6 +266,20 @@ async def test_out_of_descriptors_one_client_is_dropped_and_the_rest_wait(
         "overloads": 1,
     }
     os.fstat(site.listener._reserve)
+
+
+async def test_out_of_descriptors_nobody_is_dropped_while_some_are_unused(
+    nursery: trio.Nursery, held: ExitStack
+) -> None:
+    relieved = iter([True, True])
+    full = OSError(errno.EMFILE, "Too many open files")
+    site = Site(nursery, held, faulty(held, full, full), relieve=lambda: next(relieved))
+
+    site.come()
+    await wait_all_tasks_blocked()
+
+    assert site.listener.active == 1
+    assert site.listener.overloads == 0
 
 
 async def test_without_a_reserve_an_overload_only_pauses(

@@ -132,6 +132,14 @@ async def opened(pool: Pool) -> UpstreamConnection:
     return connection
 
 
+async def unused(pool: Pool) -> UpstreamConnection:
+    """A connection that is back in its pool, as behind a response."""
+    connection = await opened(pool)
+    connection.stream.watch.readable = False  # type: ignore[attr-defined]
+    pool._release(connection, True)
+    return connection
+
+
 @asynccontextmanager
 async def upstream() -> AsyncIterator[Bench]:
     async with trio.open_nursery() as nursery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -93,6 +94,30 @@ async def test_an_endpoint_that_does_not_answer_times_out(dialer: Dialer) -> Non
             await dialer(endpoint(listener))
 
     assert caught.value.by == "forward"
+
+
+@pytest.mark.parametrize("has_unused", [True, False])
+async def test_out_of_descriptors_unused_ones_are_given_up_first(
+    has_unused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readiness = Readiness()
+    made = socket.socket
+    failures = [OSError(errno.EMFILE, "Too many open files")]
+
+    def scarce(family: socket.AddressFamily) -> socket.socket:
+        if failures:
+            raise failures.pop()
+        return made(family)
+
+    dialer = Dialer(readiness, 0.05, lambda: has_unused)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(socket, "socket", scarce)
+        if has_unused:
+            await (await dialer(endpoint(listener))).aclose()
+        else:
+            with pytest.raises(ConnectFailed, match="Too many open files"):
+                await dialer(endpoint(listener))
+    readiness.close()
 
 
 async def test_a_dial_that_is_cancelled_leaves_nothing_open(dialer: Dialer) -> None:

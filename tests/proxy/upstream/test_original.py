@@ -13,7 +13,7 @@ from proxy.config import model
 from proxy.upstream import original
 from proxy.upstream.loops import LoopGuard, Own
 from proxy.upstream.original import SHOWN, OriginalService
-from tests.proxy.upstream.bench import Bench
+from tests.proxy.upstream.bench import Bench, unused
 
 SETTINGS = model.Service("original", ())
 
@@ -151,6 +151,19 @@ async def test_closed_it_serves_what_is_under_way_and_keeps_nothing(
     assert pool._is_closed
     assert late._is_closed
     await late.open_stream()
+
+
+async def test_one_pool_after_the_other_gives_up_what_is_unused(
+    made: OriginalService, clock: object
+) -> None:
+    for number in (7, 8):
+        await unused(made.choose(going_to(f"10.0.0.{number}:80")))
+
+    assert made.relieve()
+    assert sum(each["idle"] == 0 for each in made.statistics()) == 1
+    assert made.relieve()
+    assert sum(each["idle"] == 0 for each in made.statistics()) == 2
+    assert not made.relieve()
 
 
 async def test_statistics_show_the_busiest(

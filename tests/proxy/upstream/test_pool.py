@@ -12,7 +12,7 @@ from meshfilters.stream import Tls
 from proxy.config.model import Service, ServiceProtocol
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.multiplexed import ClientConnection
-from proxy.upstream.pool import LONGEST_PENALTY, PENALTY, Pool
+from proxy.upstream.pool import LONGEST_PENALTY, PENALTY, RELIEF, Pool
 from tests.proxy.upstream.bench import PLAIN, Bench, heard, plain
 from tests.proxy.upstream.bench import opened as open_one
 from tests.proxy.upstream.http2_bench import http2_bench
@@ -101,6 +101,18 @@ async def test_what_nobody_needs_is_closed_when_it_is_old(
     assert state(pool) == "0 active 1 idle"
     await trio.sleep(2)
     assert state(pool) == "0 active 0 idle"
+
+
+async def test_the_oldest_are_given_up_where_descriptors_run_out(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool(size=RELIEF + 1)
+    connections = await opened(pool, RELIEF + 1)
+
+    assert pool.relieve()
+    assert state(pool) == "0 active 1 idle"
+    assert pool.take(PLAIN) is connections[-1]
+    assert not pool.relieve()
 
 
 async def test_an_endpoint_that_refuses_is_down_for_longer_each_time(

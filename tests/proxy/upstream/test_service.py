@@ -11,7 +11,7 @@ import trio.testing
 from meshfilters.errors import NoEndpoints
 from proxy.config import model
 from proxy.upstream.service import LOOKUP_TIME, Lookup, Service, look_up
-from tests.proxy.upstream.bench import Bench
+from tests.proxy.upstream.bench import Bench, unused
 
 
 class Names:
@@ -87,6 +87,20 @@ async def test_one_that_refused_is_passed_over_while_another_is_there(
     assert {made.choose() for _ in range(50)} == {third}
     third.punish()
     assert {made.choose() for _ in range(50)} == {first, second}
+
+
+async def test_one_pool_after_the_other_gives_up_what_is_unused(
+    bench: Bench, clock: object
+) -> None:
+    made = service(bench, "192.0.2.1:80", "192.0.2.2:80")
+    for pool in made._choices:
+        await unused(pool)
+
+    assert made.relieve()
+    assert sum(each["idle"] == 0 for each in made.statistics()) == 1
+    assert made.relieve()
+    assert sum(each["idle"] == 0 for each in made.statistics()) == 2
+    assert not made.relieve()
 
 
 async def test_a_name_is_looked_up_and_the_first_request_waits(

@@ -14,6 +14,7 @@ from proxy.chain.filters import Filters
 from proxy.chain.pipeline import Blame, Tallies
 from proxy.chain.side_tasks import SideTasks
 from proxy.transport.deadlines import Deadlines
+from proxy.transport.descriptors import nothing_unused
 from proxy.transport.readiness import Readiness
 from proxy.upstream.loops import Own
 from proxy.worker.build import Builder
@@ -38,5 +39,6 @@ async def builder(nursery: trio.Nursery, metrics: Metrics) -> AsyncIterator[Buil
         SideTasks(nursery, blame),
         random,
         Own(),
+        nothing_unused,
     )
     readiness.close()
