@@ -87,6 +87,8 @@ class RequestBody:
             self._expects_continue = False
             await self._client.send_continue()
         client = self._client
+        if self._decoder.is_cut:
+            await trio.lowlevel.checkpoint()
         while not self.is_done:
             if self.is_closed:
                 raise trio.ClosedResourceError("this body was closed")
@@ -135,17 +137,20 @@ class RequestBody:
         return not self._expects_continue
 
     def discard(self) -> bool:
-        """Drop what is here of it unread; True if that was all, to its last byte."""
+        """Drop what is here of it unread; True if that was all, to its last byte.
+
+        Not when that is chunks without end: they are not worth the others' time.
+        """
+        decoder = self._decoder
         if self._expects_continue:
             return False
         try:
-            while not self._decoder.is_done and self._decoder.decode(
-                self._client.reader
-            ):
-                pass
+            while not (decoder.is_done or decoder.is_cut):
+                if not decoder.decode(self._client.reader):
+                    break
         except WireError:
             return False
-        return self._decoder.is_done
+        return decoder.is_done
 
 
 def _refused(detail: str, status: int) -> BadRequest:

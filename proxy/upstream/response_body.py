@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import trio
+
 from meshfilters.errors import UpstreamProtocolError, UpstreamReset
 from meshfilters.message import Buffered, Headers
 from proxy.codec import h1
@@ -61,6 +63,8 @@ class ResponseBody:
 
     async def receive(self) -> bytes:
         connection, decoder = self._connection, self._decoder
+        if decoder.is_cut:
+            await trio.lowlevel.checkpoint()
         while not self._is_closed:
             chunk = self._decode()
             if decoder.is_done:

@@ -25,6 +25,11 @@ class Decoder(Protocol):
         """Bytes of the whole body, if the head said."""
         ...
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether more of what is here was left to decode: it is others' turn."""
+        ...
+
     def decode(self, reader: Reader) -> bytes:
         """Bytes of the body; ``b""`` when it is done or more must be received."""
         ...
@@ -32,11 +37,17 @@ class Decoder(Protocol):
 
 NO_TRAILERS = Headers()
 
+AT_A_STRETCH = 500
+"""Chunks decoded at once. A read that is full of the smallest would hold up all other
+connections for a tenth of a second, and 32 such reads may follow without a checkpoint."""
+
 
 class Sized:
     """A body of a length its head told."""
 
     __slots__ = ("is_done", "left", "length", "trailers")
+
+    is_cut = False
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -56,6 +67,8 @@ class UntilClose:
 
     __slots__ = ("is_done", "length", "trailers")
 
+    is_cut = False
+
     def __init__(self) -> None:
         self.length: int | None = None
         self.is_done = False
@@ -68,19 +81,24 @@ class UntilClose:
 class Chunked:
     """A body in chunks, with trailers; extensions are dropped."""
 
-    __slots__ = ("is_done", "left", "length", "trailers")
+    __slots__ = ("is_cut", "is_done", "left", "length", "trailers")
 
     def __init__(self) -> None:
         self.length: int | None = None
+        self.is_cut = False
         self.left = -1
         """Bytes of the chunk to come; -1 before its size line, -2 in the trailers."""
         self.is_done = False
         self.trailers = NO_TRAILERS
 
     def decode(self, reader: Reader) -> bytes:
-        """All the whole and partial chunks that are here, as one piece."""
+        """The whole and partial chunks that are here, as one piece."""
         pieces: list[bytes] = []
+        self.is_cut = False
         while not self.is_done:
+            if len(pieces) == AT_A_STRETCH:
+                self.is_cut = True
+                break
             if self.left == -1:
                 if not self._read_size(reader):
                     break

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 import pytest
 import trio
+from trio.testing import assert_checkpoints, assert_no_checkpoints
 
 from meshfilters.errors import BadRequest, ClientGone
 from meshfilters.message import Headers
 from meshfilters.testing import read
 from proxy.codec.h1 import Chunked, Decoder, Reader, Sized
+from proxy.codec.h1.framing import AT_A_STRETCH
 from proxy.downstream.body import RequestBody
 
 
@@ -195,3 +197,24 @@ async def test_a_closed_body_is_read_no_more() -> None:
 )
 def test_what_is_here_is_dropped(decoder: Decoder, here: bytes, is_all: bool) -> None:
     assert body_of(Peer(here), decoder).discard() == is_all
+
+
+SMALL = b"1\r\na\r\n" * AT_A_STRETCH
+
+
+async def test_small_chunks_leave_others_their_turn() -> None:
+    body = body_of(Peer(2 * SMALL + b"0\r\n\r\n"), Chunked())
+
+    with assert_no_checkpoints():
+        assert await body.receive() == b"a" * AT_A_STRETCH
+    with assert_checkpoints():
+        assert await body.receive() == b"a" * AT_A_STRETCH
+    with assert_checkpoints():
+        assert await body.receive() == b""
+
+
+async def test_no_more_than_a_stretch_of_small_chunks_is_dropped_unread() -> None:
+    peer = Peer(2 * SMALL + b"0\r\n\r\n")
+
+    assert not body_of(peer, Chunked()).discard()
+    assert len(peer.reader) > len(SMALL)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from trio.testing import assert_checkpoints
 
 from meshfilters.errors import UpstreamProtocolError, UpstreamReset
 from meshfilters.testing import read
 from proxy.codec import h1
+from proxy.codec.h1.framing import AT_A_STRETCH
 from proxy.upstream.response_body import ResponseBody
 
 
@@ -113,3 +115,13 @@ async def test_dropping_it_keeps_the_connection_only_if_all_is_here(
 
     assert connection.is_closed is is_closed
     assert connection.finished == ([] if is_closed else [True])
+
+
+async def test_small_chunks_leave_others_their_turn() -> None:
+    small = b"1\r\na\r\n" * AT_A_STRETCH
+    body = ResponseBody(Scripted(2 * small + b"0\r\n\r\n"), h1.Chunked(), True)
+
+    assert await body.receive() == b"a" * AT_A_STRETCH
+    with assert_checkpoints():
+        assert await body.receive() == b"a" * AT_A_STRETCH
+    assert await read(body) == b""

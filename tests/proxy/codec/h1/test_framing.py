@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from meshfilters.message import Headers
 from proxy.codec.h1 import grammar
-from proxy.codec.h1.framing import TRAILER_LIMITS, Chunked, Sized, UntilClose
+from proxy.codec.h1.framing import (
+    AT_A_STRETCH,
+    TRAILER_LIMITS,
+    Chunked,
+    Sized,
+    UntilClose,
+)
 from proxy.codec.h1.reader import Reader
 from proxy.codec.h1.wire import WireError
 from proxy.codec.h1.write import write_chunk, write_last_chunk
@@ -206,3 +212,15 @@ def test_h11_reads_the_same_in_what_is_written(chunks: list[bytes]) -> None:
         read += bytes(event.data)
     assert type(event) is h11.EndOfMessage
     assert read == b"".join(chunks)
+
+
+def test_small_chunks_are_decoded_in_stretches() -> None:
+    reader, decoder = (
+        Reader(b"1\r\na\r\n" * (AT_A_STRETCH + 1) + b"0\r\n\r\n"),
+        Chunked(),
+    )
+
+    assert decoder.decode(reader) == b"a" * AT_A_STRETCH
+    assert (decoder.is_cut, decoder.is_done) == (True, False)
+    assert decoder.decode(reader) == b"a"
+    assert (decoder.is_cut, decoder.is_done) == (False, True)
