@@ -6,7 +6,7 @@ the functions here edit both in step, before a ``Headers`` is made of them.
 
 from __future__ import annotations
 
-from proxy.codec.h1.grammar import CODINGS, DECIMAL, FIELD, SPLIT
+from proxy.codec.h1.grammar import CODINGS, DECIMAL, FIELD
 from proxy.codec.h1.wire import HeadLimits, WireError
 from proxy.codec.orig_proto import ORIG_PROTO
 
@@ -102,15 +102,20 @@ def check_coding(coding: bytes) -> None:
     raise WireError("transfer coding not understood", 501)
 
 
+def members(value: bytes) -> list[bytes]:
+    """What a list has between its commas (RFC 9110, 5.6.1), without blanks around it."""
+    return [each.strip(b" \t") for each in value.split(b",")]
+
+
 def connection_options(fields: Fields, index: Index) -> frozenset[bytes]:
     """What the Connection fields list, in lower case."""
     value = index.get(b"connection")
     if value is None:
         return NO_OPTIONS
     if len(fields) == len(index):
-        return frozenset(SPLIT.split(value.lower()))
+        return frozenset(members(value.lower()))
     values = [each for name, each in fields if name.lower() == b"connection"]
-    return frozenset(SPLIT.split(b",".join(values).lower()))
+    return frozenset(members(b",".join(values).lower()))
 
 
 def drop_hop_by_hop(
@@ -130,7 +135,7 @@ def _offer(fields: Fields, index: Index) -> bool:
     value = index.get(b"upgrade")
     if value is None:
         return False
-    offered = [each for each in SPLIT.split(value) if each and each.lower() != b"h2c"]
+    offered = [each for each in members(value) if each and each.lower() != b"h2c"]
     if not offered:
         return False
     replace(fields, index, b"upgrade", b", ".join(offered))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from proxy.codec.h1.fields import (
@@ -250,3 +252,18 @@ def test_a_field_is_replaced_where_it_stands() -> None:
 
     assert fields == [(b"A", b"1"), (b"B", b"x"), (b"C", b"3")]
     assert index[b"b"] == b"x"
+
+
+BLANKS = b" \t" * 30_000
+
+
+def test_a_line_of_blanks_costs_no_square_of_them() -> None:
+    begun = time.process_time()
+    error = refusal(b"X:" + BLANKS + b"\x01")
+    fields, index = read(b"Connection: a" + BLANKS + b"b, c")
+    options = connection_options(fields, index)
+
+    assert str(error) == "malformed header field"
+    assert options == {b"a" + BLANKS + b"b", b"c"}
+    # A millisecond; it was 20 seconds.
+    assert time.process_time() - begun < 1
