@@ -73,6 +73,8 @@ class Agent:
     spans: Spanning | None = None
     metrics: Metrics = attrs.field(factory=Metrics)
     _state: State = attrs.field(factory=State)
+    _knows_who_is_there: bool = False
+    """Before the supervisor's first word, workers it has no line to may well live."""
     _lines: dict[int, WorkerLine] = attrs.field(factory=dict)
 
     @property
@@ -127,7 +129,7 @@ class Agent:
             for message, descriptors in received:
                 match message:
                     case State():
-                        self._state = message
+                        self._state, self._knows_who_is_there = message, True
                     case Link():
                         end = TrioChannel(socket.socket(fileno=descriptors[0]))
                         nursery.start_soon(self._listen, message, end)
@@ -173,10 +175,11 @@ class Agent:
         )
         cpu.series(("agent",))[0] = time.process_time()
         self.totals.update(self.number, snapshot(self.metrics))
-        # A worker that ended may have said more than we have read: its line is
-        # closed only behind its last words.
-        living = {int(str(each["number"])) for each in self._state.workers}
-        self.totals.bury({*living, *self._lines, self.number})
+        if self._knows_who_is_there:
+            # A worker that ended may have said more than we have read: its line is
+            # closed only behind its last words.
+            living = {int(str(each["number"])) for each in self._state.workers}
+            self.totals.bury({*living, *self._lines, self.number})
         self.totals.save()
 
     def _of_processes(self) -> Families:

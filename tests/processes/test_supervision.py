@@ -207,6 +207,24 @@ def test_no_counter_goes_backwards_when_worker_and_agent_die(proxy: Proxy) -> No
     assert "tulle_worker_restarts_total 1" in page
 
 
+def test_a_new_agent_counts_nothing_twice(proxy: Proxy) -> None:
+    proxy.write()
+    proxy.start_ready()
+    for _ in range(3):
+        proxy.ask("web")
+    assert proxy.requests() == 3
+    worker, agent = proxy.children()
+
+    os.kill(agent, signal.SIGKILL)
+    eventually(lambda: agent not in proxy.children(), "the agent's end")
+    eventually(proxy.is_ready, "ready")
+
+    assert worker in proxy.children()
+    assert proxy.requests() == 3
+    proxy.ask("web")
+    eventually(lambda: proxy.requests() == 4, "the fourth request")
+
+
 def test_a_changed_file_is_taken_without_a_new_worker(proxy: Proxy) -> None:
     proxy.write()
     proxy.start_ready()

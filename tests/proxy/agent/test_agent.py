@@ -18,7 +18,7 @@ from proxy.agent.agent import Agent
 from proxy.agent.totals import Totals
 from proxy.config.model import Config
 from proxy.ipc.channel import Channel, TrioChannel
-from proxy.ipc.families import Family, pack
+from proxy.ipc.families import Family, pack, unpack
 from proxy.ipc.messages import (
     Answer,
     Ask,
@@ -127,6 +127,23 @@ async def test_a_workers_numbers_are_asked_for_saved_and_kept(world: World) -> N
         world.supervisor.send(State(False, []))
         await trio.testing.wait_all_tasks_blocked()
         assert (await world.agent.families())["hits_total"].series[()] == [3]
+        world.supervisor.send(Quit())
+
+
+async def test_a_new_agent_counts_a_living_worker_once(world: World) -> None:
+    world.agent.totals.update(5, unpack(hits(3)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.agent.run, ())
+        # It beats, and so saves, before it has heard who is there.
+        await trio.testing.wait_all_tasks_blocked()
+
+        worker = world.link()
+        world.supervisor.send(State(True, [WORKER]))
+        await worker.send(Counters(hits(4)))
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert (await world.agent.families())["hits_total"].series[()] == [4]
+        worker.close()
         world.supervisor.send(Quit())
 
 
