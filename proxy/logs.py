@@ -5,7 +5,8 @@ are written as escapes. ``tulle.access`` writes its lines as they are (escaped),
 time and level: they have their own.
 
 In a child, records go into a bounded queue that a thread writes out; a full queue
-drops and counts. The supervisor forks, so it has no thread and writes by itself.
+drops and counts. The supervisor forks, so it has no thread: it writes by itself, and
+drops and counts what would have it wait.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -98,14 +100,27 @@ def _traceback(record: logging.LogRecord) -> str:
 
 
 class Direct(logging.Handler):
-    """Writes each record at once, with one system call a line."""
+    """Writes each record at once, or drops it: who watches and stops never waits."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
+        self.dropped = 0
         self._descriptor = descriptor
 
     def emit(self, record: logging.LogRecord) -> None:
-        write_line(self._descriptor, self.format(record))
+        if not has_room(self._descriptor):
+            self.dropped += 1
+            return
+        lines = [self.format(record)]
+        if self.dropped:
+            lines.insert(0, self.format(dropping(self.dropped)))
+            self.dropped = 0
+        # What a pipe takes whole, it takes at once.
+        for each in together(lines):
+            if has_room(self._descriptor):
+                write_line(self._descriptor, cut(each))
+            else:
+                self.dropped += 1
 
 
 class Queued(logging.Handler):
@@ -165,10 +180,21 @@ class Queued(logging.Handler):
         dropped = self.dropped - self._reported
         if dropped and self._queue.empty():
             self._reported += dropped
-            text = "dropped %s log lines: standard error is slower than they came"
-            arguments = ("tulle.logs", logging.WARNING, __file__, 0, text, (dropped,))
-            line = self.format(logging.LogRecord(*arguments, None))
-            write_line(self._descriptor, line)
+            write_line(self._descriptor, self.format(dropping(dropped)))
+
+
+def dropping(count: int) -> logging.LogRecord:
+    """What is said of lines that were dropped."""
+    text = "dropped %s log lines: standard error is slower than they came"
+    arguments = ("tulle.logs", logging.WARNING, __file__, 0, text, (count,))
+    return logging.LogRecord(*arguments, None)
+
+
+def has_room(descriptor: int) -> bool:
+    """Whether it takes ``TOGETHER`` bytes at once, or fails."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def together(lines: Iterable[str]) -> Iterator[str]:
@@ -186,6 +212,12 @@ def together(lines: Iterable[str]) -> Iterator[str]:
         yield "\n".join(joined)
 
 
+def cut(line: str) -> str:
+    """As much of it as goes out together."""
+    data = line.encode(errors="backslashreplace")[: TOGETHER - 1]
+    return data.decode(errors="ignore")
+
+
 def write_line(descriptor: int, line: str) -> None:
     """Write it whole; a standard error that nobody reads is no reason to fail."""
     data = line.encode(errors="backslashreplace") + b"\n"
@@ -194,6 +226,16 @@ def write_line(descriptor: int, line: str) -> None:
             data = data[os.write(descriptor, data) :]
     except OSError:
         return
+
+
+def reserve() -> None:
+    """Open /dev/null for what is closed of 0, 1 and 2.
+
+    Otherwise a socket would get the number, and be sent the log.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def configure(log: Log, process: str, *, queued: bool) -> Queued | None:

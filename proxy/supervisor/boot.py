@@ -114,7 +114,7 @@ def _sender(tracing: Tracing, metrics: Metrics) -> SpanSender | None:
 
 def run(name: str, config: Config, main: Main) -> int:
     """Run ``main`` with logs of its own; how it ended as an exit code."""
-    faulthandler.enable()
+    faulthandler.enable(logs.STDERR)
     handler = logs.configure(config.log, name, queued=True)
     assert handler is not None
     try:

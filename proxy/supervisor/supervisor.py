@@ -51,6 +51,7 @@ def run(text: str, path: Path | None) -> int:
     there is no file. Raises ConfigError before anything has been done; 3 is for what
     the machine does not let us do.
     """
+    logs.reserve()
     state = upgrade.resumed()
     logs.configure(Log(), "supervisor", queued=False)
     try:

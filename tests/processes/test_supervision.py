@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import re
@@ -421,6 +422,38 @@ def test_an_open_websocket_ends_with_the_grace(proxy: Proxy) -> None:
             assert proxy.process.wait(PATIENCE) == 0
     assert "grace is over listener=web connections=1 cut" in proxy.log
     assert re.search(r"worker-0 \(pid \d+\) ended with exit code 0", proxy.log)
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A pipe that is full and that nobody reads."""
+    reading, writing = os.pipe()
+    os.write(writing, b"." * fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ))
+    yield writing
+    os.close(reading)
+    os.close(writing)
+
+
+def test_sigterm_ends_what_nobody_reads_the_log_of(proxy: Proxy, full: int) -> None:
+    proxy.write(address="unix:web.sock")
+    command = [sys.executable, "-m", "tulle", "proxy", "-c", "mesh.yaml"]
+    proxy.process = subprocess.Popen(command, cwd=proxy.folder, stderr=full)
+    eventually((proxy.folder / "web.sock").exists, "a socket")
+    eventually(lambda: len(proxy.children()) == 2, "the children")
+
+    assert proxy.end() == 0
+
+
+def test_no_socket_takes_the_place_of_a_closed_standard_error(proxy: Proxy) -> None:
+    proxy.write(address="unix:web.sock")
+    command = f"exec {sys.executable} -m tulle proxy -c mesh.yaml 0<&- 1>&- 2>&-"
+    proxy.process = subprocess.Popen(["sh", "-c", command], cwd=proxy.folder)
+    eventually((proxy.folder / "web.sock").exists, "a socket")
+    eventually(lambda: len(proxy.children()) == 2, "the children")
+
+    for pid in [proxy.process.pid, *proxy.children()]:
+        assert os.readlink(f"/proc/{pid}/fd/2") == os.devnull
+    assert proxy.end() == 0
 
 
 def test_a_second_signal_ends_at_once(proxy: Proxy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -165,6 +166,38 @@ def test_a_standard_error_that_nobody_reads_is_no_failure(
 
     os.close(writing)
     assert capfd.readouterr() == ("", "")  # where logging tells of its own errors
+
+
+def test_nobody_who_writes_by_himself_waits_for_a_reader(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    handler = Direct(writing)
+    handler.setFormatter(Text("x"))
+    room = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
+    os.write(writing, b"." * room)
+
+    for number in range(3):
+        handler.emit(record("number %s", number))
+    assert handler.dropped == 3
+
+    os.read(reading, room)
+    handler.emit(record("number 3"))
+
+    lines = os.read(reading, 10_000).decode().splitlines()
+    assert "dropped 3 log lines" in lines[0]
+    assert lines[1].endswith("number 3")
+    assert handler.dropped == 0
+
+
+def test_a_long_line_of_the_supervisor_s_is_cut(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    handler = Direct(writing)
+    handler.setFormatter(Text("x"))
+    room = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
+    os.write(writing, b"." * (room - TOGETHER))
+
+    handler.emit(record("é" * TOGETHER))
+
+    assert room - len(os.read(reading, 2 * room)) in {0, 1}
 
 
 @pytest.fixture

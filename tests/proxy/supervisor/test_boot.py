@@ -29,7 +29,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     ]
     lines: list[str] = []
     monkeypatch.setattr(logs, "write_line", lambda _, line: lines.append(line))
-    monkeypatch.setattr(faulthandler, "enable", lambda: None)
+    monkeypatch.setattr(faulthandler, "enable", lambda file: None)
     yield lines
     for each, handlers, level, propagate in kept:
         each.handlers[:], each.level, each.propagate = handlers, level, propagate
