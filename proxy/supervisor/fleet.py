@@ -28,6 +28,8 @@ QUIT = 5.0
 STEADY = 10.0
 """Seconds a worker must have been ready for its next failure to be a first one."""
 LONGEST_PAUSE = 5.0
+AWAY = 1.0
+"""Seconds between two looks from which on the supervisor itself was held up."""
 
 
 @attrs.define(eq=False)
@@ -43,6 +45,7 @@ class Fleet:
     _failures: dict[str, int] = attrs.field(factory=dict)
     _not_before: dict[str, float] = attrs.field(factory=dict)
     _told: State | None = None
+    _watched: float | None = None
 
     @property
     def workers(self) -> list[Child]:
@@ -105,9 +108,18 @@ class Fleet:
             child.channel.flush()
 
     def watch(self) -> None:
-        """Abort and kill what hangs or is overdue."""
+        """Abort and kill what hangs or is overdue.
+
+        Seconds in which nobody watched are no silence of a child's: a frozen container or
+        a machine with too much to do holds up all of us.
+        """
+        now = self.clock()
+        away = 0.0 if self._watched is None else now - self._watched
+        self._watched = now
         for child in self.children:
-            if child.watch(self.clock()):
+            if away > AWAY:
+                child.heard += away
+            if child.watch(now):
                 log.error("%s (pid %s) hangs: aborting it", child.name, child.pid)
 
     def reap(self) -> list[tuple[Child, int]]:

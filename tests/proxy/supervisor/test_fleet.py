@@ -252,3 +252,17 @@ def test_the_cause_of_an_end_is_said_for_people() -> None:
     assert cause(2) == "ended with exit code 2"
     assert cause(-11) == "was ended by SIGSEGV"
     assert cause(-9) == "was ended by SIGKILL, perhaps for want of memory"
+
+
+def test_silence_while_nobody_watched_is_no_hanging(world: World) -> None:
+    world.fleet.fill(1, 1)
+    world.fleet.watch()
+
+    world.now += 60
+    world.fleet.watch()
+    assert world.killed == []
+
+    for _ in range(6):
+        world.now += 1
+        world.fleet.watch()
+    assert world.killed == [(1, signal.SIGABRT), (2, signal.SIGABRT)]
