@@ -73,3 +73,18 @@ def test_contributors_are_told_of_every_program_that_a_check_installs() -> None:
     assert len(packages) > 10
     # Git is how they have come by the page.
     assert {each for each in packages if each not in page} <= {"git"}
+
+
+def test_every_metric_with_a_name_of_its_own_is_documented() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+    sources = [*(ROOT / "proxy").rglob("*.py"), *(ROOT / "meshfilters").rglob("*.py")]
+    names = {
+        name
+        for source in sources
+        for name in re.findall(
+            r'"((?:tulle|tcp|process|proxy)_\w+)"', source.read_text()
+        )
+    }
+
+    assert len(names) > 10
+    assert {each for each in names if f"`{each}`" not in page} == set()

@@ -54,16 +54,20 @@ class Tcp:
             self._failed.add((*key, error.reason))
             raise
         moved = Moved()
+        sent, received = self._sent.series(key), self._received.series(key)
+        counted_sent = counted_received = 0
+
+        def count() -> None:
+            # At once: such a connection may be open for weeks.
+            nonlocal counted_sent, counted_received
+            sent[0] += moved.sent - counted_sent
+            received[0] += moved.received - counted_received
+            counted_sent, counted_received = moved.sent, moved.received
+
         try:
-            await relay(connection.stream, upstream, _do_nothing, moved, early)
+            await relay(connection.stream, upstream, count, moved, early)
         finally:
             pool.leave()
-            self._sent.add(key, moved.sent)
-            self._received.add(key, moved.received)
         if moved.error:
             self._failed.add((*key, "broken"))
             log.debug("connection broke dst=%s error=%s", to, moved.error)
-
-
-def _do_nothing() -> None:
-    """A relayed connection has no limits of its own: TCP keep-alive watches it."""

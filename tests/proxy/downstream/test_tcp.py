@@ -73,6 +73,7 @@ async def test_bytes_are_taken_both_ways_and_counted(nursery: trio.Nursery) -> N
     assert opaque.far is not None
     assert await opaque.far.receive_some() == b"ask"
     assert opaque.active() == 1
+    assert opaque.count("sent_bytes") == {("outbound", "db"): 3}  # while it is open
     await opaque.far.send_all(b"answer")
     await opaque.far.send_eof()
     assert await opaque.client.receive_some() == b"answer"
