@@ -199,11 +199,7 @@ class Supervisor:
         elif child.replaces is not None and child.state == "starting":
             log.error("%s (pid %s) %s", child.name, child.pid, cause(code))
             log.error("the worker it was to replace goes on")
-        elif not self._has_been_ready or (
-            code in {boot.WRONG_CONFIGURATION, boot.CANNOT_BOOT}
-            and child.role == "worker"
-            and not self.fleet.workers
-        ):
+        elif not self._has_been_ready:
             log.error("%s (pid %s) %s", child.name, child.pid, cause(code))
             self._exit_code = code if code > boot.BUG else boot.CANNOT_BOOT
             self._begin_to_stop()

@@ -175,6 +175,40 @@ def test_a_killed_worker_is_replaced_within_a_second(proxy: Proxy) -> None:
     proxy.logged("was ended by SIGKILL")
 
 
+NEEDS = """\
+import attrs
+from pathlib import Path
+from meshfilters.errors import ConfigError
+
+@attrs.frozen
+class Needs:
+    path: str
+
+    def build(self, env):
+        if not Path(self.path).exists():
+            raise ConfigError(f"{self.path} is not there")
+        return lambda request, inner: inner(request)
+"""
+
+
+def test_a_file_missing_for_a_moment_does_not_end_what_ran(proxy: Proxy) -> None:
+    (proxy.folder / "needs.py").write_text(NEEDS)
+    file = proxy.folder / "file"
+    file.touch()
+    chain = f"[{{'needs:Needs': {{path: {file}}}}}]"
+    proxy.write(more=f"  more: {{address: '127.0.0.1:0', to: app, request: {chain}}}")
+    proxy.start_ready()
+
+    # As while a certificate is renewed: the new key is there and the certificate is not.
+    file.unlink()
+    os.kill(proxy.children()[0], signal.SIGKILL)
+    proxy.logged("is not there")
+    file.touch()
+
+    eventually(proxy.is_ready, "ready")
+    assert proxy.ask("web")[0] == 502
+
+
 def test_a_hung_worker_is_replaced(proxy: Proxy) -> None:
     proxy.write()
     proxy.start_ready()
