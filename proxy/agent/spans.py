@@ -48,12 +48,19 @@ class SpanSender:
     The SDK reads the environment for what the file does not say: OTEL_EXPORTER_OTLP_*
     (headers, timeout, compression, certificates), OTEL_BSP_* save the queue's size, and
     OTEL_RESOURCE_ATTRIBUTES; OTEL_SERVICE_NAME wins over the file. ``drop`` is called
-    with how many spans were lost without being sent. Raises ConfigError when what the
-    protocol needs is not installed, or the endpoint cannot be one.
+    with how many spans were lost without being sent, and ``fail``, from another thread,
+    with how many the collector did not take. Raises ConfigError when what the protocol
+    needs is not installed, or the endpoint cannot be one.
     """
 
-    def __init__(self, tracing: Tracing, *, drop: Callable[[int], None]) -> None:
-        self._exporter = _Counted(_open_exporter(tracing))
+    def __init__(
+        self,
+        tracing: Tracing,
+        *,
+        drop: Callable[[int], None],
+        fail: Callable[[int], None],
+    ) -> None:
+        self._exporter = _Counted(_open_exporter(tracing), fail)
         self._processor = _open_processor(self._exporter)
         self._make = _Spans(_resource(tracing.service))
         self._drop = drop
@@ -92,6 +99,7 @@ class SpanSender:
         ending = threading.Thread(target=self._processor.shutdown, daemon=True)
         ending.start()
         ending.join(timeout)
+        self._exporter.is_given_up = True
         if lost := self.queued:
             self._taken -= lost
             self._lose(lost)
@@ -121,10 +129,13 @@ class SpanSender:
 class _Counted:
     """An exporter that counts what became of its spans, in the processor's thread."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, fail: Callable[[int], None]) -> None:
         self.exported = 0
         self.failed = 0
+        self.is_given_up = False
+        """What fails from then on has been counted as dropped."""
         self._exporter = exporter
+        self._fail = fail
         self._is_shut_down = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -136,6 +147,8 @@ class _Counted:
                 self.exported += len(spans)
             else:
                 self.failed += len(spans)
+                if not self.is_given_up:
+                    self._fail(len(spans))
         return result
 
     def shutdown(self) -> None:

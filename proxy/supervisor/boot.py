@@ -109,7 +109,10 @@ def _sender(tracing: Tracing, metrics: Metrics) -> SpanSender | None:
     dropped = metrics.counter(
         "tulle_spans_dropped_total", "Spans given up, by where.", ("where",)
     )
-    return SpanSender(tracing, drop=partial(dropped.add, ("agent",)))
+    # Made here: the thread that adds to it must not make it while others look.
+    dropped.series(("collector",))
+    drop, fail = (partial(dropped.add, (where,)) for where in ("agent", "collector"))
+    return SpanSender(tracing, drop=drop, fail=fail)
 
 
 def run(name: str, config: Config, main: Main) -> int:

@@ -56,7 +56,7 @@ async def retried() -> list[SpanRecord]:
 
 def send(records: list[SpanRecord], tracing: Tracing) -> dict[str, int]:
     dropped: list[int] = []
-    sender = SpanSender(tracing, drop=dropped.append)
+    sender = SpanSender(tracing, drop=dropped.append, fail=dropped.append)
     for record in records:
         assert sender.offer(record)
     sender.close(WAIT)
@@ -114,7 +114,9 @@ async def test_a_receiver_that_stands_still_blocks_nobody() -> None:
         read_until(receiver, "Listening")
         receiver.send_signal(signal.SIGSTOP)
         sender = SpanSender(
-            Tracing(endpoint=f"http://127.0.0.1:{port}"), drop=dropped.append
+            Tracing(endpoint=f"http://127.0.0.1:{port}"),
+            drop=dropped.append,
+            fail=dropped.append,
         )
         taken = [sender.offer(record) for _ in range(QUEUE + 10)]
         sender.close(0)
@@ -130,7 +132,9 @@ async def test_a_receiver_that_died_blocks_nobody() -> None:
     with running(*start_oteltap(port)) as receiver:
         read_until(receiver, "Listening")
     sender = SpanSender(
-        Tracing(endpoint=f"http://127.0.0.1:{port}"), drop=dropped.append
+        Tracing(endpoint=f"http://127.0.0.1:{port}"),
+        drop=dropped.append,
+        fail=dropped.append,
     )
     taken = [sender.offer(record) for _ in range(QUEUE + 10)]
     sender.close(0)

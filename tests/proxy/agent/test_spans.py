@@ -108,7 +108,7 @@ def dead_endpoint() -> str:
 def test_a_record_arrives_as_the_span_it_is(
     collector: Collector, dropped: list[int]
 ) -> None:
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     assert sender.offer(SERVER)
     assert sender.offer(CLIENT)
     sender.close(WAIT)
@@ -139,7 +139,7 @@ def test_a_record_arrives_as_the_span_it_is(
 def test_a_record_that_came_as_json_is_a_span_too(
     collector: Collector, dropped: list[int]
 ) -> None:
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     sender.offer(list(SERVER))  # type: ignore[arg-type]  # JSON has no tuples
     sender.close(WAIT)
 
@@ -147,7 +147,7 @@ def test_a_record_that_came_as_json_is_a_span_too(
 
 
 def test_a_root_has_no_parent(collector: Collector, dropped: list[int]) -> None:
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     sender.offer((TRACE, OWN, "", *SERVER[3:]))
     sender.close(WAIT)
 
@@ -158,7 +158,7 @@ def test_the_resource_names_the_service(
     collector: Collector, dropped: list[int]
 ) -> None:
     tracing = Tracing(endpoint=collector.tracing.endpoint, service="shop")
-    sender = SpanSender(tracing, drop=dropped.append)
+    sender = SpanSender(tracing, drop=dropped.append, fail=dropped.append)
     sender.offer(SERVER)
     sender.close(WAIT)
 
@@ -172,7 +172,7 @@ def test_the_environment_has_the_last_word_on_the_resource(
 ) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "web")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=web-1")
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     sender.offer(SERVER)
     sender.close(WAIT)
 
@@ -184,7 +184,9 @@ def test_an_endpoint_may_name_the_path_itself(
     collector: Collector, dropped: list[int]
 ) -> None:
     endpoint = f"{collector.tracing.endpoint}/prefix/v1/traces/"
-    sender = SpanSender(Tracing(endpoint=endpoint), drop=dropped.append)
+    sender = SpanSender(
+        Tracing(endpoint=endpoint), drop=dropped.append, fail=dropped.append
+    )
     sender.offer(SERVER)
     sender.close(WAIT)
 
@@ -195,7 +197,7 @@ def test_a_slow_collector_blocks_nobody_and_costs_counted_drops(
     collector: Collector, dropped: list[int]
 ) -> None:
     collector.may_answer.clear()
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     taken = [sender.offer(SERVER) for _ in range(QUEUE + 100)]
 
     # It has not answered yet, and every offer has come back.
@@ -217,7 +219,9 @@ def test_a_slow_collector_blocks_nobody_and_costs_counted_drops(
 def test_a_dead_collector_blocks_nobody_and_costs_counted_drops(
     dropped: list[int],
 ) -> None:
-    sender = SpanSender(Tracing(endpoint=dead_endpoint()), drop=dropped.append)
+    sender = SpanSender(
+        Tracing(endpoint=dead_endpoint()), drop=dropped.append, fail=dropped.append
+    )
     taken = [sender.offer(SERVER) for _ in range(QUEUE + 100)]
     sender.close(0)
 
@@ -231,7 +235,7 @@ def test_what_is_not_sent_at_the_deadline_is_lost_and_counted(
     collector: Collector, dropped: list[int]
 ) -> None:
     collector.may_answer.clear()
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     sender.offer(SERVER)
     sender.close(0)
 
@@ -243,17 +247,18 @@ def test_what_the_collector_refuses_is_counted_as_failed(
     collector: Collector, dropped: list[int]
 ) -> None:
     collector.status = 400
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     sender.offer(SERVER)
     sender.close(WAIT)
 
     assert sender.statistics()["failed"] == 1
+    assert dropped == [1]
 
 
 def test_nothing_is_taken_after_the_end(
     collector: Collector, dropped: list[int]
 ) -> None:
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     sender.close(WAIT)
     sender.close(WAIT)
 
@@ -279,7 +284,7 @@ def test_nothing_is_taken_after_the_end(
 def test_what_is_no_record_is_dropped_and_harms_no_other(
     record: SpanRecord, collector: Collector, dropped: list[int]
 ) -> None:
-    sender = SpanSender(collector.tracing, drop=dropped.append)
+    sender = SpanSender(collector.tracing, drop=dropped.append, fail=dropped.append)
     assert not sender.offer(record)
     assert sender.offer(SERVER)
     sender.close(WAIT)
@@ -295,12 +300,12 @@ def test_an_endpoint_that_cannot_be_one_is_refused(
     endpoint: str | None, dropped: list[int]
 ) -> None:
     with pytest.raises(ConfigError, match=r"^tracing\.endpoint: .* is not http://HOST"):
-        SpanSender(Tracing(endpoint=endpoint), drop=dropped.append)
+        SpanSender(Tracing(endpoint=endpoint), drop=dropped.append, fail=dropped.append)
 
 
 def test_grpc_is_spoken_when_it_is_asked_for(dropped: list[int]) -> None:
     tracing = Tracing(endpoint=dead_endpoint(), protocol="grpc")
-    sender = SpanSender(tracing, drop=dropped.append)
+    sender = SpanSender(tracing, drop=dropped.append, fail=dropped.append)
     sender.offer(SERVER)
     sender.close(0)
 
@@ -316,7 +321,7 @@ def test_grpc_without_its_extra_is_refused_in_words(
     tracing = Tracing(endpoint="http://127.0.0.1:4317", protocol="grpc")
 
     with pytest.raises(ConfigError, match=r"pip install 'tulle\[grpc\]'"):
-        SpanSender(tracing, drop=dropped.append)
+        SpanSender(tracing, drop=dropped.append, fail=dropped.append)
 
 
 def test_a_batch_that_cannot_fit_the_queue_is_refused(
@@ -325,4 +330,8 @@ def test_a_batch_that_cannot_fit_the_queue_is_refused(
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000")
 
     with pytest.raises(ConfigError, match="OTEL_BSP_ variables: max_export_batch_size"):
-        SpanSender(Tracing(endpoint="http://127.0.0.1:4318"), drop=dropped.append)
+        SpanSender(
+            Tracing(endpoint="http://127.0.0.1:4318"),
+            drop=dropped.append,
+            fail=dropped.append,
+        )
