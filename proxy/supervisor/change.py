@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import attrs
 
 from proxy.config import read_text
 from proxy.config.model import Config, Listener
+from proxy.supervisor import limits
 from proxy.supervisor.sockets import Place
 from proxy.supervisor.upgrade import stamp
 
@@ -30,7 +30,7 @@ class Running:
     def slots(self) -> int:
         """Workers."""
         workers = self.config.workers
-        return len(os.sched_getaffinity(0)) if workers == "auto" else workers
+        return limits.cores() if workers == "auto" else workers
 
     @property
     def admin_places(self) -> dict[Place, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
+import os
 import resource
 from pathlib import Path
 
@@ -14,6 +17,19 @@ OWN = 64
 """Descriptors of a worker that are not connections."""
 
 MIGRATE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@functools.cache
+def cores(quota: Path = QUOTA) -> int:
+    """The cores we may use: of a container with a share of the machine's, that share."""
+    count = len(os.sched_getaffinity(0))
+    try:
+        share, period = map(int, quota.read_text().split())
+    except (OSError, ValueError):
+        return count  # no such limit: there is no file, or it says "max"
+    return min(count, math.ceil(share / period))
 
 
 class TooLow(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from proxy.config.model import Config, Listener
 from proxy.supervisor import limits
-from proxy.supervisor.limits import TooLow, prepare, warn_of_shrinking
+from proxy.supervisor.limits import TooLow, cores, prepare, warn_of_shrinking
 
 
 def config(max_connections: int) -> Config:
@@ -74,3 +75,24 @@ def test_shrinking_warns_where_the_kernel_resets(
     warn_of_shrinking(setting)
 
     assert len(caplog.records) == warnings
+
+
+@pytest.mark.parametrize(
+    ("quota", "count"),
+    [
+        ("150000 100000", 2),
+        ("20000 100000", 1),
+        ("900000 100000", 8),
+        ("max 100000", 8),
+        (None, 8),
+    ],
+)
+def test_a_container_has_the_cores_it_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str | None, count: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    file = tmp_path / "cpu.max"
+    if quota is not None:
+        file.write_text(f"{quota}\n")
+
+    assert cores(file) == count
