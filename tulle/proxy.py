@@ -55,7 +55,8 @@ def _address(
     "--to",
     metavar="[SCHEME://]HOST:PORT",
     help=f"Without a file: where everything is sent. SCHEME is one of {FORMS}: "
-    "HTTP/1.1 unless it says otherwise, HTTP/2 (h2c, grpc), TLS (https) or bytes (tcp).",
+    "HTTP/1.1 (http), HTTP/2 (h2c, grpc), TLS (https) or bytes (tcp); without one it is "
+    "what the client speaks.",
 )
 @click.option(
     "--admin",
