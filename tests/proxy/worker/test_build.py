@@ -5,43 +5,15 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from meshfilters.api import RequestFilter, Service
 from meshfilters.counters import Metrics
-from meshfilters.env import Env
 from meshfilters.errors import ConfigError, Refused
-from meshfilters.message import Request, Response
 from proxy.config.model import ORIGINAL, Config, Placed
 from proxy.downstream.detect import Detect
 from proxy.downstream.passthrough import Passthrough
 from proxy.downstream.tcp import Tcp
 from proxy.upstream.original import OriginalService
 from proxy.worker.build import Builder, Built
-from tests.proxy.worker.making import config
-
-
-@attrs.frozen
-class Noting:
-    """A filter that notes being closed."""
-
-    closed: list[str] = attrs.field(eq=False)
-
-    def build(self, env: Env) -> RequestFilter:
-        env.on_close(lambda: self.closed.append(env.listener))
-
-        async def note(
-            request: Request, inner: Service[Request, Response], /
-        ) -> Response:
-            raise AssertionError("nobody calls it")
-
-        return note
-
-
-@attrs.frozen
-class Unbuildable:
-    """A filter that is refused."""
-
-    def build(self, env: Env) -> RequestFilter:
-        raise ConfigError("no such key")
+from tests.proxy.worker.making import Noting, Unbuildable, config
 
 
 def with_requests(config: Config, *placed: Placed) -> Config:

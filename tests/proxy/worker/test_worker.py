@@ -13,16 +13,16 @@ import attrs
 import pytest
 import trio
 
-from meshfilters.api import ConnectionFilter, DialFilter, RequestFilter, Service
+from meshfilters.api import ConnectionFilter, DialFilter, Service
 from meshfilters.counters import Metrics
 from meshfilters.env import Env
 from meshfilters.errors import ConfigError, Refused
 from meshfilters.exchange import Connection, Endpoint
-from meshfilters.message import Request, Response
 from meshfilters.stream import Stream
 from proxy.config import parse
 from proxy.config.model import Config, Placed
 from proxy.worker.worker import Worker
+from tests.proxy.worker.making import Noting, Unbuildable
 
 GET = b"GET / HTTP/1.1\r\nHost: app\r\n\r\n"
 ORIGINS = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\norigin"
@@ -41,23 +41,6 @@ services:
 """
 MORE = "more: {address: 127.0.0.1:4144, to: app}"
 OPAQUE = FILE.replace("request:", "protocol: opaque #")
-
-
-@attrs.frozen
-class Noting:
-    """A request filter that notes being closed."""
-
-    closed: list[str] = attrs.field(eq=False)
-
-    def build(self, env: Env) -> RequestFilter:
-        env.on_close(lambda: self.closed.append(env.listener))
-
-        async def note(
-            request: Request, inner: Service[Request, Response], /
-        ) -> Response:
-            return await inner(request)
-
-        return note
 
 
 @attrs.frozen
@@ -94,14 +77,6 @@ class Holding:
             return await inner(endpoint)
 
         return hold
-
-
-@attrs.frozen
-class Unbuildable:
-    """A filter that is refused."""
-
-    def build(self, env: Env) -> RequestFilter:
-        raise ConfigError("no such key")
 
 
 class Client:
