@@ -29,7 +29,10 @@ def retry_after(headers: Headers, now: float) -> float:
 
     ``now`` is seconds since 1970, for the form that is a date (RFC 9110, 10.2.3).
     """
-    value = (headers.get(b"retry-after") or b"").strip()
+    written = headers.index.get(b"retry-after")
+    if written is None:
+        return 0.0
+    value = written.strip()
     if value.isdigit():
         return float(value)
     # Dates are rare, and no worker has email without one: half a megabyte.

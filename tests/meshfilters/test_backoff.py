@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from random import Random
 
 import pytest
@@ -52,6 +53,15 @@ def test_what_retry_after_asks_for(value: bytes, seconds: float) -> None:
 
 def test_without_retry_after_nothing_is_asked() -> None:
     assert retry_after(Headers(), NOW) == 0
+
+
+def test_without_retry_after_no_date_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "email.utils", raising=False)
+    retry_after(Headers(), NOW)
+
+    assert "email.utils" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["base", "max"])
