@@ -106,7 +106,8 @@ def _ended(
     """How an attempt ended; ``outcome`` is its exchange's, if it was the last one."""
     who = attempt.endpoint.service, attempt.identity or ""
     status, error = attempt.status, attempt.error
-    if outcome is None or error is not None:
+    if outcome is None or error is not None or attempt.grpc_status is not None:
+        # The last one too has a status noted if it was dropped, for a try that never was.
         return who, status, error, attempt.grpc_status
     if status is None or status == outcome.status:
         # It was under way when the exchange failed, or carried the answer.

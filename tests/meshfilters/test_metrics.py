@@ -204,6 +204,17 @@ async def test_a_dropped_attempt_is_counted_by_the_grpc_status_it_had() -> None:
     }
 
 
+async def test_a_dropped_attempt_that_none_followed_keeps_its_grpc_status() -> None:
+    kit = Kit()
+    request = await asked(kit, kit.ask(destination="cart"))
+    attempted(kit, request, 200, to="cart").grpc_status = 14
+    kit.end(request, 200, DeadlineExceeded(), grpc_status=4)
+
+    assert kit.counts("route_actual_response_total") == {
+        ("cart", SERVER, 200, "failure", 14, ""): 1
+    }
+
+
 @pytest.mark.parametrize("direction", ["inbound", "outbound"])
 async def test_only_listed_methods_and_only_of_grpc_are_counted_by_name(
     direction: Direction,
