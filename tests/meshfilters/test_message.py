@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from meshfilters.message import EMPTY, IDEMPOTENT, Buffered, Headers, Request, Response
@@ -80,6 +82,15 @@ class TestHeaders:
             with pytest.raises(TypeError, match=f"{name!r}: {value!r} is not bytes"):
                 edit(headers, name, value)
             assert headers.raw == [(b"Host", b"a")]
+
+    @pytest.mark.parametrize(
+        "look", [Headers.get, Headers.getall, Headers.remove, Headers.__contains__]
+    )
+    def test_a_name_that_is_text_is_not_looked_up(
+        self, look: Callable[..., object]
+    ) -> None:
+        with pytest.raises(TypeError, match="'str'"):
+            look(Headers(FIELDS), "host")
 
     def test_removing_takes_every_field_of_the_names(self) -> None:
         headers = Headers(FIELDS)

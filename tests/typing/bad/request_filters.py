@@ -89,6 +89,7 @@ async def uses_values_wrongly(
     exchange.start_soon(takes_an_outcome)  # E: arg-type
     request.headers.get("accept")  # E: arg-type
     request.headers["accept"]  # E: index
+    "accept" in request.headers  # E: operator
     request.with_(body=b"text")  # E: arg-type
     request.with_(body=Endless())  # E: arg-type
     request.note = "for the next filter"  # E: attr-defined
