@@ -13,7 +13,7 @@ from meshfilters.backoff import BackOff, retry_after
 from meshfilters.budget import Budget, BudgetSize
 from meshfilters.env import Env
 from meshfilters.errors import UpstreamError
-from meshfilters.exchange import GRPC_FAILURES
+from meshfilters.exchange import GRPC_FAILURES, Exchange
 from meshfilters.grpc import CODES, Failure, is_grpc, pushback, status_of
 from meshfilters.message import IDEMPOTENT, Body, Buffered, Request, Response
 from meshfilters.replay import Replay
@@ -29,7 +29,8 @@ class Retry:
     your services take it twice. gRPC is all POST; it is sent again after the statuses in
     ``grpc`` as well. The body is kept as it streams past, up to ``keep`` bytes; a longer
     one is sent all the same, but not again. The budget is each worker's own. A server
-    that asks to wait longer than ``back_off.max`` is not asked again.
+    that asks to wait longer than ``back_off.max``, or than the exchange's ``request``
+    limit leaves, is not asked again.
     """
 
     retries: int = attrs.field(default=2, validator=[ge(1), le(100)])
@@ -132,6 +133,7 @@ class _Retrying:
                 _note(original, response)
                 await response.body.aclose()
             await trio.sleep(pause)
+            self._retried.add((original.destination,))
             retries += 1
             headers = original.headers.copy()
             request = original.with_(headers=headers, body=_again(original, replay))
@@ -148,7 +150,6 @@ class _Retrying:
         if isinstance(failure, Response):
             asked = retry_after(failure.headers, self._env.time())
             pause = max(pause, asked, pushback(failure))
-        destination = (request.destination,)
         if retries == self._settings.retries:
             decision = "limit_reached"
         elif request.exchange.reason is not None:
@@ -159,15 +160,20 @@ class _Retrying:
             decision = "not_replayable"
         elif pause > self._settings.back_off.max:
             decision = "told_to_wait"
+        elif pause >= self._left(request.exchange):
+            decision = "out_of_time"
         elif not self.budget.withdraw():
-            self._refused.add(destination)
+            self._refused.add((request.destination,))
             decision = "budget_exhausted"
         else:
-            self._retried.add(destination)
             self._env.decide("retried")
             return pause
         self._env.decide(decision)
         return None
+
+    def _left(self, exchange: Exchange) -> float:
+        """Seconds until the exchange's limit ends it, and no try would be heard of."""
+        return exchange.started + exchange.limits.request - self._env.clock()
 
     def _is_safe(self, request: Request, failure: UpstreamError | Response) -> bool:
         """Whether it may be sent twice, or has not been sent at all."""

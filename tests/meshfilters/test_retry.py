@@ -390,6 +390,7 @@ async def test_a_cancellation_while_it_backs_off_sends_nothing_more() -> None:
         nursery.cancel_scope.cancel()
 
     assert len(upstream.requests) == 1
+    assert kit.counts("tulle_filter_retries_total") == {}
 
 
 async def test_a_server_that_asks_to_wait_a_little_is_waited_for(
@@ -416,6 +417,23 @@ async def test_a_server_that_asks_to_wait_long_is_not_asked_again() -> None:
     assert (await service(kit.ask())).status == 503
     assert len(upstream.requests) == 1
     assert kit.decisions == {"told_to_wait": 1}
+
+
+@pytest.mark.parametrize(("passed", "tries"), [(7.5, 2), (8.0, 1), (9.0, 1)])
+async def test_what_the_limit_would_end_first_is_not_sent_again(
+    autojump_clock: MockClock, passed: float, tries: int
+) -> None:
+    kit = Kit()
+    retry = Retry(retries=1, back_off=BackOff(max=60))
+    slow = Response(503, Headers([(b"Retry-After", b"2")]))
+    service, upstream = behind_retry(kit, slow, slow, retry=retry)
+    request = kit.ask()
+    request.exchange.lower(request=10)
+    kit.advance(passed)
+
+    assert await service(request) is slow
+    assert len(upstream.requests) == tries
+    assert ("out_of_time" in kit.decisions) == (tries == 1)
 
 
 async def test_each_attempt_can_be_limited() -> None:
