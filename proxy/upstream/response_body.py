@@ -75,6 +75,9 @@ class ResponseBody:
                 return chunk
             if not await connection.receive_body():
                 self._end_of_stream()
+        if not decoder.is_done:
+            # A filter closed it and handed it on: in chunks it would look like a whole one.
+            raise trio.ClosedResourceError("this body was closed")
         return b""
 
     def _decode(self) -> bytes:
@@ -85,10 +88,10 @@ class ResponseBody:
             raise UpstreamProtocolError(str(error), sent=True) from error
 
     def _end_of_stream(self) -> None:
-        is_whole = isinstance(self._decoder, h1.UntilClose)
         self._abandon()
-        if not is_whole:
+        if not isinstance(self._decoder, h1.UntilClose):
             raise UpstreamReset("closed in the middle of its response", sent=True)
+        self._decoder.is_done = True
 
     def _abandon(self) -> None:
         self._is_closed = True

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from trio.testing import assert_checkpoints
 
 from meshfilters.errors import UpstreamProtocolError, UpstreamReset
@@ -65,6 +66,15 @@ async def test_what_is_partly_here_is_not_whole() -> None:
     assert body.whole() is None
     assert body.length == 5
     assert await read(body) == b"abcde"
+
+
+async def test_what_was_closed_does_not_look_whole() -> None:
+    body = ResponseBody(Scripted(b"2\r\nab\r\n"), h1.Chunked(), True)
+    await body.receive()
+    await body.aclose()
+
+    with pytest.raises(trio.ClosedResourceError):
+        await body.receive()
 
 
 async def test_trailers_are_there_at_the_end() -> None:
