@@ -75,7 +75,8 @@ class HeaderRules:
     """Set, add and remove headers of requests and of responses.
 
     The word in the file is ``headers``; ``meshfilters.message.Headers`` is what it
-    edits. Trailers and informational responses pass as they are.
+    edits. Trailers, informational responses and what the proxy itself answers to an error
+    pass as they are.
     """
 
     request: Edits = Edits()
