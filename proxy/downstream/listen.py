@@ -3,7 +3,8 @@
 The loop outlives what the kernel can throw at it. Out of descriptors, it has unused
 connections to endpoints closed; where there are none, it gives up a descriptor it keeps
 in reserve to accept and drop a client, then pauses. At its cap of connections it stops
-accepting, and the kernel's queue is the back-pressure.
+accepting, and the kernel's queue is the back-pressure, unless it was given a way to shed
+a connection for who comes.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Listener:
         serve: Serve,
         max_connections: int,
         relieve: Relieve = nothing_unused,
+        *,
+        shed: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.serve = serve
@@ -79,6 +82,7 @@ class Listener:
         self._socket = sock
         self._readiness = readiness
         self._relieve = relieve
+        self._shed_one = shed
         self._cap = max_connections
         self._taken = 0
         self._has_room = trio.Event()
@@ -158,12 +162,19 @@ class Listener:
         if now >= self._warns_at:
             self._warns_at = now + QUIET
             log.warning(
-                "listener at its cap listener=%s max_connections=%d; clients wait",
+                "listener at its cap listener=%s max_connections=%d; %s",
                 self.name,
                 self._cap,
+                "clients wait" if self._shed_one is None else "the oldest are closed",
             )
         while self._taken >= self._cap:
             self._has_room = trio.Event()
+            if self._shed_one is not None:
+                # Not before somebody is there who needs the place.
+                await trio.lowlevel.wait_readable(self._socket)
+                if self._taken < self._cap:
+                    return
+                self._shed_one()
             await self._has_room.wait()
 
     def _release(self) -> None:

@@ -47,22 +47,33 @@ class Site:
         *,
         cap: int = 100,
         relieve: Relieve = nothing_unused,
+        sheds: bool = False,
     ) -> None:
         self.addresses: list[tuple[str, str]] = []
         self.go = trio.Event()
         self.streams: list[SocketStream] = []
+        self.shed = 0
         self._held = held
+        self._scopes: dict[SocketStream, trio.CancelScope] = {}
         self._name = sock.getsockname()
         self._family = sock.family
         readiness = Readiness()
-        self.listener = Listener("web", sock, readiness, self._serve, cap, relieve)
+        shed = self._shed if sheds else None
+        self.listener = Listener(
+            "web", sock, readiness, self._serve, cap, relieve, shed=shed
+        )
         nursery.start_soon(readiness.run)
         nursery.start_soon(self.listener.run)
 
     async def _serve(self, stream: SocketStream, client: str, server: str) -> None:
         self.streams.append(stream)
         self.addresses.append((client, server))
-        await self.go.wait()
+        with self._scopes.setdefault(stream, trio.CancelScope()):
+            await self.go.wait()
+
+    def _shed(self) -> None:
+        self._scopes[self.streams[self.shed]].cancel()
+        self.shed += 1
 
     def come(self) -> socket.socket:
         """Connect; the kernel needs no accept for that."""
@@ -425,3 +436,39 @@ async def test_a_listener_is_shown(nursery: trio.Nursery, held: ExitStack) -> No
     site = Site(nursery, held, listening(held))
 
     assert repr(site.listener) == "<Listener web: 0 active>"
+
+
+async def test_at_the_cap_one_is_shed_for_who_comes(
+    nursery: trio.Nursery, held: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(nursery, held, listening(held), cap=2, sheds=True)
+    with caplog.at_level(logging.WARNING):
+        first = site.come()
+        await wait_all_tasks_blocked()
+        site.come()
+        await wait_all_tasks_blocked()
+        assert (site.shed, site.listener.active) == (0, 2)
+
+        site.come()
+        await wait_all_tasks_blocked()
+
+    assert first.recv(1) == b""
+    assert (site.shed, site.listener.accepted, site.listener.active) == (1, 3, 2)
+    assert caplog.messages == [
+        "listener at its cap listener=web max_connections=2; the oldest are closed"
+    ]
+
+
+async def test_nobody_is_shed_where_there_is_room_again(
+    nursery: trio.Nursery, held: ExitStack
+) -> None:
+    site = Site(nursery, held, listening(held), cap=1, sheds=True)
+    site.come()
+    await wait_all_tasks_blocked()
+
+    site.go.set()
+    await wait_all_tasks_blocked()
+    site.come()
+    await wait_all_tasks_blocked()
+
+    assert (site.shed, site.listener.accepted) == (0, 2)
