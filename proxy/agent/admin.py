@@ -88,6 +88,8 @@ class Admin:
             return answer(403, "Requests are only permitted from localhost.\n")
         if not is_plain_host(request.headers.get(b"host", b"") or b""):
             return answer(403, "The Host must be an IP address or localhost.\n")
+        if b"origin" in request.headers.index:
+            return answer(403, "Requests are not permitted from web pages.\n")
         await self.knowledge.shut_down()
         return answer(200, "shutdown\n")
 

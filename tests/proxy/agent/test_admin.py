@@ -112,6 +112,19 @@ async def test_shutdown_is_for_this_machine_by_address(
     assert known.shutdowns == (status == 200)
 
 
+async def test_shutdown_is_for_no_web_page() -> None:
+    known = Known()
+    admin = Admin(known, can_shut_down=True)
+
+    for origin in (b"http://evil.example", b"null", b""):
+        answer = await get(
+            admin, b"/shutdown", b"POST", host=b"localhost", origin=origin
+        )
+        assert answer[0] == 403
+
+    assert not known.shutdowns
+
+
 def test_loopback_is_known_in_every_spelling() -> None:
     assert all(
         map(is_loopback, ["127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix"])
