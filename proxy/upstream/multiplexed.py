@@ -112,6 +112,12 @@ class ClientConnection(Multiplexed):
         return is_open and self.codec.can_open
 
     @property
+    def grants_none(self) -> bool:
+        """Whether the endpoint lets no exchange begin though none is under way."""
+        is_open = self._is_ready and not self.is_leaving
+        return is_open and not self.streams and not self.codec.can_open
+
+    @property
     def is_leaving(self) -> bool:
         """Whether no exchange will ever begin again."""
         return self.is_over or self._is_leaving or self.codec.is_closing

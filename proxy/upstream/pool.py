@@ -146,6 +146,7 @@ class Pool:
             shared = self._shared.take()
             if shared is not None:
                 self.active += 1
+                self._shared.wake()  # for the next, if there is room behind this one
                 return shared
             opened = await self._shared.opened(lambda: self._open_one(request))
             if opened is None:

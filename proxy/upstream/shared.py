@@ -2,6 +2,7 @@
 
 One connection serves all exchanges while it has room for their streams. When it has not,
 or is leaving, another is opened: one at a time, and whoever comes meanwhile waits for it.
+While one grants no streams at all, none is opened: it would grant none, either.
 """
 
 from __future__ import annotations
@@ -63,11 +64,12 @@ class Shared:
 
         Raises Overloaded when too many wait already.
         """
-        if self._is_opening or len(self._connections) >= LARGEST:
+        is_opening = self._is_opening
+        if is_opening or self._may_not_open():
             if len(self._lot) >= QUEUE:
                 raise Overloaded(f"{QUEUE} requests wait for room at {self._name}")
             await self._lot.park()
-            if self._failed is not None:
+            if is_opening and self._failed is not None:
                 raise type(self._failed)(str(self._failed))
             return None
         self._is_opening = True
@@ -80,6 +82,12 @@ class Shared:
         finally:
             self._is_opening = False
             self._lot.unpark_all()
+
+    def _may_not_open(self) -> bool:
+        connections = self._connections
+        return len(connections) >= LARGEST or any(
+            connection.grants_none for connection in connections
+        )
 
     def close(self) -> None:
         """Have every connection end behind its last exchange."""

@@ -101,3 +101,51 @@ async def test_a_waiter_that_is_cancelled_leaves_the_queue(clock: MockClock) -> 
         await wait_all_tasks_blocked()
 
         assert connections.statistics()["waiting"] == 0
+
+
+def granting(streams: int) -> bytes:
+    """SETTINGS with MAX_CONCURRENT_STREAMS."""
+    return b"\0\0\6\4\0\0\0\0\0\0\3" + streams.to_bytes(4, "big")
+
+
+async def test_an_endpoint_that_grants_no_streams_is_waited_for(
+    bench: Bench, clock: MockClock
+) -> None:
+    async with http2_bench(bench) as place:
+        place.peers.is_serving = False
+        for _ in range(3):
+            await place.ask(bench.request())
+        await bench.peers[0].send_all(granting(0))
+        await wait_all_tasks_blocked()
+
+        state = {"connections": 1, "streams": 0, "waiting": 3}
+        assert place.pool.statistics()["http2"] == state
+        assert (place.pool.active, len(bench.peers)) == (0, 1)
+        await bench.peers[0].send_all(granting(3))
+        await wait_all_tasks_blocked()
+
+        state = {"connections": 1, "streams": 3, "waiting": 0}
+        assert place.pool.statistics()["http2"] == state
+
+
+async def test_a_dial_that_failed_long_ago_is_not_told_to_who_waits_for_room(
+    bench: Bench, clock: MockClock
+) -> None:
+    async with http2_bench(bench) as place:
+        place.peers.is_serving = False
+        one = await place.ask(bench.request())
+        await bench.peers[0].send_all(granting(1))
+        await wait_all_tasks_blocked()
+        bench.refusals.append(ConnectFailed("nobody there"))
+        two = await place.ask(bench.request())
+        one.scope.cancel()
+        await bench.peers[0].send_all(granting(0))
+        await wait_all_tasks_blocked()
+        three = await place.ask(bench.request())
+        assert place.pool.statistics()["http2"]["waiting"] == 1  # type: ignore[index]  # a dict
+        await bench.peers[0].send_all(granting(1))
+        await wait_all_tasks_blocked()
+
+        assert str(two.error) == "nobody there"
+        assert three.error is None
+        assert place.pool.statistics()["http2"]["streams"] == 1  # type: ignore[index]  # a dict
