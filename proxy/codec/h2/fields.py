@@ -183,12 +183,12 @@ def _check_target(
         raise HeadError("no :path")
     if len(target) > limits.max_target:
         raise HeadError("request target too long", status=414)
+    if protocol and (method != b"CONNECT" or _TOKEN.fullmatch(protocol) is None):
+        raise HeadError("malformed :protocol")
     if target == b"*" and method == b"OPTIONS":
         return
     if TARGET.fullmatch(target) is None or BAD_TARGET.search(target) is not None:
         raise HeadError("malformed :path")
-    if protocol and (method != b"CONNECT" or _TOKEN.fullmatch(protocol) is None):
-        raise HeadError("malformed :protocol")
 
 
 def _host(authority: bytes) -> bytes:

@@ -81,8 +81,17 @@ def test_connect_and_extended_connect() -> None:
     plain = [(b":method", b"CONNECT"), (b":authority", b"db:5432")]
     extended = [(b":method", b"CONNECT"), *GET[1:], (b":protocol", b"websocket")]
 
+    star = [
+        (b":method", b"OPTIONS"),
+        *(field for field in GET[1:] if field[0] != b":path"),
+        (b":path", b"*"),
+        (b":protocol", b"websocket"),
+    ]
+
     assert read_request(plain, False, LIMITS).target == b"db:5432"
     assert read_request(extended, False, LIMITS).protocol == b"websocket"
+    with pytest.raises(HeadError, match=":protocol"):
+        read_request(star, False, LIMITS)
 
 
 @pytest.mark.parametrize(
