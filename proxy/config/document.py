@@ -7,7 +7,6 @@ two equal keys win. What YAML 1.1 reads as dates or sexagesimals is text here.
 from __future__ import annotations
 
 import json
-import math
 
 import attrs
 import yaml
@@ -22,7 +21,8 @@ TOO_DEEP = f"nested too deeply: expected at most {MAX_DEPTH} levels"
 MAX_VALUES = 200_000
 """Aliases can stand for more values than memory holds ("a billion laughs")."""
 LARGEST = 2**63 - 1
-"""Of whole numbers: larger ones are more than a float may hold, or Python may print."""
+"""Of numbers: larger ones are more than a float may hold, or Python may print, and a
+time that long is infinite once it is counted in nanoseconds."""
 
 # libyaml's parser takes a tenth of the time, which a worker spends on its loop.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -190,8 +190,6 @@ class Document:
         except (KeyError, ValueError):  # "!!int ten"
             return node.value
         # No field of any configuration means infinity or no number at all.
-        if isinstance(scalar, float) and not math.isfinite(scalar):
-            return node.value
-        if isinstance(scalar, int) and abs(scalar) > LARGEST:
+        if isinstance(scalar, (int, float)) and not abs(scalar) <= LARGEST:
             return node.value
         return scalar
