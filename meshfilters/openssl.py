@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
+from OpenSSL._util import lib
 
 from meshfilters import client_hello
 from meshfilters import peer as peers
@@ -29,6 +30,11 @@ VERSIONS = {1.2: SSL.TLS1_2_VERSION, 1.3: SSL.TLS1_3_VERSION}
 # SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets and does not name: without it one
 # call writes a whole chunk, not one record.
 _PARTIAL_WRITE = 0x1
+
+# pyOpenSSL sets it on every connection, and has no call to clear it: with it one read
+# goes on to the next record for as long as they are KeyUpdates, and a peer may send
+# those without end.
+_AUTO_RETRY = lib.SSL_MODE_AUTO_RETRY
 
 _CODES = SSL.X509VerificationCodes
 _RESULTS = {
@@ -95,8 +101,14 @@ def connection(
     server_side: bool,
     server_name: str | None,
 ) -> SSL.Connection:
-    """A connection ready for its handshake; without a socket, over memory buffers."""
+    """A connection ready for its handshake; without a socket, over memory buffers.
+
+    On a socket a read returns behind each record, and WantReadError may mean that it
+    was none of the application's.
+    """
     made = SSL.Connection(context, sock)
+    if sock is not None:
+        lib.SSL_clear_mode(made._ssl, _AUTO_RETRY)
     if server_side:
         made.set_accept_state()
     else:

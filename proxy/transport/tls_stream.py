@@ -3,8 +3,8 @@
 OpenSSL reads and writes the descriptor; there is no buffer of ours between them. Rules
 nobody may break:
 
-1. Only WantReadError says that the socket is drained: OpenSSL reads record by record,
-   so a short read says nothing.
+1. OpenSSL reads record by record, so a short read says nothing, and WantReadError may
+   stand for a record that was TLS's own: only the socket says that it is drained.
 2. A write that would have blocked is repeated with the same bytes. One that was
    cancelled midway leaves part of a record behind, so nothing may be sent after it.
 3. OpenSSL keeps the descriptor's number, not the socket: once the socket is closed the
@@ -17,6 +17,7 @@ the end from a cut. ``aclose`` says a good end, ``close`` does not.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -92,10 +93,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
     async def receive_soon(self) -> bytes:
         """As ``receive_some``, but a checkpoint only where it has to wait."""
-        self._turns -= 1
-        if not self._turns:
-            self._turns = TURN
-            await trio.lowlevel.checkpoint()
+        await self._take_turn()
         if self._peeked:
             data, self._peeked = self._peeked, b""
             return data
@@ -132,8 +130,11 @@ class TlsStream(trio.abc.HalfCloseableStream):
             try:
                 data = self._recv(size)
             except SSL.WantReadError:
-                watch.readable = watch.has_hung_up
-                await watch.wait_readable()
+                if self._is_drained():
+                    watch.readable = watch.has_hung_up
+                    await watch.wait_readable()
+                else:
+                    await self._take_turn()
             except SSL.WantWriteError:
                 # An answer to a KeyUpdate finds no room. Trio's own wait, since the
                 # watch has one place for a writer, and that is the sending task's.
@@ -144,6 +145,20 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 self._failure = error
             else:
                 return self._gather(data) if len(data) == RECORD else data
+
+    async def _take_turn(self) -> None:
+        self._turns -= 1
+        if not self._turns:
+            self._turns = TURN
+            await trio.lowlevel.checkpoint()
+
+    def _is_drained(self) -> bool:
+        """Whether OpenSSL has taken all that has come, and not only a KeyUpdate."""
+        try:
+            self._under.socket.recv(1, socket.MSG_PEEK)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)  # any other is OpenSSL's to find
+        return False
 
     def _gather(self, data: bytes) -> bytes:
         """Add the records behind a full one that have come already."""
@@ -280,13 +295,23 @@ class TlsStream(trio.abc.HalfCloseableStream):
         if not self.watch.readable:
             return False
         try:
-            self._peeked = self._recv(RECORD)
+            self._peeked = self._receive_nowait()
         except SSL.WantReadError:
-            self.watch.readable = self.watch.has_hung_up
-            return self.watch.has_hung_up
+            if self._is_drained():
+                self.watch.readable = self.watch.has_hung_up
+                return self.watch.has_hung_up
         except SSL.Error as error:
             self._failure = error
         return True
+
+    def _receive_nowait(self) -> bytes:
+        """Read past a few records that are TLS's own, as session tickets are."""
+        for _ in range(TURN):
+            with contextlib.suppress(SSL.WantReadError):
+                return self._recv(RECORD)
+            if self._is_drained():
+                break
+        raise SSL.WantReadError
 
     def on_hangup(self, callback: Callable[[], None] | None) -> None:
         self.watch.on_hangup = callback
@@ -315,7 +340,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
             # resets the connection, and the peer loses what we sent last.
             with contextlib.suppress(SSL.Error):
                 self._connection.shutdown()
-                self._recv(RECORD)
+                self._receive_nowait()
         self.close()
         await trio.lowlevel.checkpoint()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import hmac
 import select
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -8,6 +10,7 @@ from contextlib import suppress
 import pytest
 import trio
 import trio.testing
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from OpenSSL import SSL
 
 from meshfilters import openssl
@@ -15,7 +18,7 @@ from meshfilters.certificates import Material
 from meshfilters.stream import HandshakeBroken
 from proxy.transport.readiness import Readiness
 from proxy.transport.stream import SocketStream
-from proxy.transport.tls_stream import RECORD, TlsStream
+from proxy.transport.tls_stream import RECORD, TURN, TlsStream
 from tests.authority import API, WEB, Issued, root
 
 ROOT = root()
@@ -481,3 +484,66 @@ async def test_sending_without_waiting_keeps_its_turn_and_its_end(
     server.close()
     with pytest.raises(trio.ClosedResourceError):
         server.send_nowait(b"x")
+
+
+def expand(secret: bytes, label: bytes, size: int) -> bytes:
+    """HKDF-Expand-Label (RFC 8446, 7.1) of SHA-384, with no context."""
+    label = b"tls13 " + label
+    info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0\1"
+    return hmac.digest(secret, info, hashlib.sha384)[:size]
+
+
+def key_updates(secret: bytes, count: int, behind: bytes) -> bytes:
+    """Records of a client: so many KeyUpdates, and one of the application's."""
+    update, data = b"\x18\0\0\1\0\x16", behind + b"\x17"
+    records = b""
+    for content in [update] * count + [data]:
+        head = b"\x17\3\3" + (len(content) + 16).to_bytes(2, "big")
+        key, nonce = expand(secret, b"key", 32), expand(secret, b"iv", 12)
+        records += head + AESGCM(key).encrypt(nonce, content, head)
+        secret = expand(secret, b"traffic upd", 48)
+    return records
+
+
+async def hear_key_updates(pairs: Pairs, count: int) -> TlsStream:
+    """A server's end that KeyUpdates have come to, and a word behind them."""
+    secrets: dict[bytes, bytes] = {}
+
+    def keep(_: SSL.Connection, line: bytes) -> None:
+        name, _random, secret = line.split()
+        secrets[name] = bytes.fromhex(secret.decode())
+
+    pairs.client.set_keylog_callback(keep)
+    client, server = await pairs.tls()
+    assert client.tls is not None
+    assert client.tls.cipher == "TLS_AES_256_GCM_SHA384"
+    records = key_updates(secrets[b"CLIENT_TRAFFIC_SECRET_0"], count, b"a word")
+    await client._under.send_all(records)
+    return server
+
+
+async def test_key_updates_without_end_leave_others_their_turn(pairs: Pairs) -> None:
+    server = await hear_key_updates(pairs, 10 * TURN)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        word = await server.receive_soon()
+        nursery.cancel_scope.cancel()
+
+    assert word == b"a word"
+    assert turns >= 9
+
+
+async def test_an_unused_stream_is_not_searched_without_end(pairs: Pairs) -> None:
+    server = await hear_key_updates(pairs, 2 * TURN)
+    await until(lambda: server.watch.readable)
+
+    assert server.is_stale
+    assert await server.receive_some() == b"a word"
