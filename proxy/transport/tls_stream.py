@@ -17,7 +17,8 @@ the end from a cut. ``aclose`` says a good end, ``close`` does not.
 from __future__ import annotations
 
 import contextlib
-import socket
+import fcntl
+import termios
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ from meshfilters.stream import Stream, Tls
 
 if TYPE_CHECKING:
     from proxy.transport.stream import SocketStream
+
+NONE = bytes(4)
+"""How FIONREAD says that no bytes are there."""
 
 RECORD = 16 * 1024
 """Bytes of the largest record, so that one read leaves nothing decrypted behind."""
@@ -131,7 +135,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 data = self._recv(size)
             except SSL.WantReadError:
                 if self._is_drained():
-                    watch.readable = watch.has_hung_up
+                    watch.readable = False
                     await watch.wait_readable()
                 else:
                     await self._take_turn()
@@ -153,12 +157,13 @@ class TlsStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
 
     def _is_drained(self) -> bool:
-        """Whether OpenSSL has taken all that has come, and not only a KeyUpdate."""
-        try:
-            self._under.socket.recv(1, socket.MSG_PEEK)
-        except OSError as error:
-            return isinstance(error, BlockingIOError)  # any other is OpenSSL's to find
-        return False
+        """Whether OpenSSL has taken all that has come, and not only a KeyUpdate.
+
+        The end of it is OpenSSL's to find, and no bytes: behind a hang-up it is asked again.
+        """
+        if self.watch.has_hung_up:
+            return False
+        return fcntl.ioctl(self._descriptor(), termios.FIONREAD, NONE) == NONE
 
     def _gather(self, data: bytes) -> bytes:
         """Add the records behind a full one that have come already."""
@@ -298,8 +303,8 @@ class TlsStream(trio.abc.HalfCloseableStream):
             self._peeked = self._receive_nowait()
         except SSL.WantReadError:
             if self._is_drained():
-                self.watch.readable = self.watch.has_hung_up
-                return self.watch.has_hung_up
+                self.watch.readable = False
+                return False
         except SSL.Error as error:
             self._failure = error
         return True

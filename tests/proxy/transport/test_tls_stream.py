@@ -541,6 +541,17 @@ async def test_key_updates_without_end_leave_others_their_turn(pairs: Pairs) -> 
     assert turns >= 9
 
 
+async def test_an_end_behind_a_key_update_is_found(pairs: Pairs) -> None:
+    server = await hear_key_updates(pairs, 1)
+    assert await server.receive_soon() == b"a word"
+    client = pairs.made[-2]
+    client.socket.shutdown(socket.SHUT_WR)
+    await until(lambda: server.watch.has_hung_up)
+
+    with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+        await server.receive_soon()
+
+
 async def test_an_unused_stream_is_not_searched_without_end(pairs: Pairs) -> None:
     server = await hear_key_updates(pairs, 2 * TURN)
     await until(lambda: server.watch.readable)
