@@ -345,8 +345,10 @@ class ClientConnection(Multiplexed):
 
     def on_informational(self, stream: int, fields: h2.Fields) -> None:
         channel = self.streams.get(stream)
-        if not isinstance(channel, ResponseStream):
+        if not isinstance(channel, ResponseStream) or channel.is_reset:
             return
+        if len(channel.informational) > EARLY:
+            return  # too many as it is; a few bytes of HPACK are 60 KB to look through
         try:
             method = channel.request.method
             head = h2.read_response(fields, False, method, _LIMITS)
@@ -354,8 +356,7 @@ class ClientConnection(Multiplexed):
             channel.error = UpstreamProtocolError(str(error), sent=True)
             channel.reset(h2.PROTOCOL_ERROR)
         else:
-            if len(channel.informational) <= EARLY:
-                channel.informational.append((head.status, head.headers))
+            channel.informational.append((head.status, head.headers))
         channel.wake()
 
     def on_closed(self, stream: int, code: int, is_ours: bool) -> None:

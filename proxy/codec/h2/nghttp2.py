@@ -58,8 +58,8 @@ class Nghttp2Codec:
     """A ``Codec``."""
 
     def __init__(self, role: Role, settings: Settings, receiver: Receiver) -> None:
-        # A server has to be asked before it can send heads.
-        self.piece = 16 * 1024 if role == "server" else 64 * 1024
+        # 500 heads of either side's; a server may send as many 1xx as it likes.
+        self.piece = 16 * 1024
         self.is_over = False
         self.failure = ""
         self.failure_code = NO_ERROR

@@ -24,9 +24,11 @@ from meshfilters.message import Buffered, Headers
 from meshfilters.stream import Tls
 from meshfilters.testing import Chunks
 from proxy.codec import h2
+from proxy.codec.h1.wire import HeadLimits
 from proxy.config.model import Http2
 from proxy.transport.http2.channel import HIGH
 from proxy.upstream import multiplexed
+from proxy.upstream.connection import EARLY
 from proxy.upstream.forward import KEPT, PAUSES
 from tests.proxy.codec.h2.ends import frames
 from tests.proxy.upstream.bench import Bench
@@ -132,6 +134,41 @@ async def test_too_many_informational_responses_are_an_attack(
 
         assert isinstance(asking.error, UpstreamProtocolError)
         assert place.asked().code == h2.CANCEL
+
+
+async def test_no_more_informational_responses_are_read_than_are_passed_on(
+    bench: Bench, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytes] = []
+
+    def read_response(
+        fields: h2.Fields, is_end: bool, method: bytes, limits: HeadLimits
+    ) -> h2.ResponseHead:
+        read.append(fields[0][1])
+        return actual(fields, is_end, method, limits)
+
+    actual = h2.read_response
+    monkeypatch.setattr(h2, "read_response", read_response)
+    async with http2_bench(bench) as place:
+        asking = await place.ask(bench.request())
+        for _ in range(1000):
+            place.peer.codec.respond(1, [(b":status", b"103")], is_end=False)
+        await place.peer.turn()
+
+        assert isinstance(asking.error, UpstreamProtocolError)
+        assert read == [b"103"] * (EARLY + 1)
+
+
+async def test_nothing_is_read_behind_a_malformed_informational_response(
+    bench: Bench, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with http2_bench(bench) as place:
+        asking = await place.ask(bench.request())
+        for field in ((b"x_y", b"1"), (b"connection", b"close")) * 10:
+            place.peer.codec.respond(1, [(b":status", b"103"), field], is_end=False)
+        await place.peer.turn()
+
+        assert isinstance(asking.error, UpstreamProtocolError)
 
 
 # Sent again

@@ -218,3 +218,9 @@ def test_a_session_that_is_ending_by_itself_opens_no_stream_and_says_so() -> Non
         client.open(GET, is_end=True)
     assert (before, client.can_open) == (True, False)
     assert (client.is_closing, client.is_over) == (True, False)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_what_is_taken_in_at_a_time_is_few_heads(role: h2.Role) -> None:
+    # HPACK makes 60 KB of 28 bytes: 64 KiB of them took half a second.
+    assert End(role).codec.piece // 28 < 600
