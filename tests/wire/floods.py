@@ -236,11 +236,11 @@ FLOODS: Mapping[Callable[[Attacker], Flood], tuple[Codes, Codes]] = {
     empty_data: (CALM, CALM),
     priorities: (CALM, CALM),
     window_updates: (CALM, CALM),
-    nameless_fields: (CALM | WRONG, WRONG),
+    nameless_fields: (CALM | WRONG, CALM | WRONG),
     resets_of_idle_streams: (CALM | WRONG, CALM | WRONG),
     huffman_padding: (TABLE, TABLE),
     refused_streams: (CALM | WRONG, CALM | WRONG),
-    heads_that_are_none: (CALM | WRONG, WRONG),
+    heads_that_are_none: (CALM | WRONG, CALM | WRONG),
 }
 """Floods, and the code that ends each under ``ngh2`` and under ``h2``: one of two where
 the bound that is met first depends on where the reads cut the flood."""

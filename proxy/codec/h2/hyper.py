@@ -1,7 +1,7 @@
 """HTTP/2 by python's ``h2``.
 
-What differs from libnghttp2 for a peer: ``h2`` ends the connection where a malformed head,
-or a body of another length than was told, could have been its stream's trouble alone.
+What differs from libnghttp2 for a peer: ``h2`` ends the connection where a body of another
+length than was told could have been its stream's trouble alone.
 Connection errors take with them what the same read had brought before them.
 """
 
@@ -135,6 +135,9 @@ class HyperCodec:
         self._connection = _Connection(
             H2Configuration(
                 client_side=role == "client",
+                # Byte by byte in Python: 0.8 ms for a head of 28 bytes that HPACK makes
+                # 60 KB of. Whoever is told of a head checks it (``fields.py``).
+                validate_inbound_headers=False,
                 validate_outbound_headers=False,
                 normalize_inbound_headers=False,
             )
@@ -233,6 +236,9 @@ class HyperCodec:
 
     def _on_request(self, event: RequestReceived) -> None:
         stream, fields = event.stream_id, event.headers or []
+        if self._role == "client":
+            self.fail(PROTOCOL_ERROR, "a head on a stream that nobody opened")
+            return
         self._last = stream
         if not self._is_taken(stream, fields):
             return
