@@ -28,11 +28,11 @@ async def peek_server_name(stream: Stream) -> str | None:
 
     Raises ValueError for what is no ClientHello, or one larger than ``LARGEST``.
     """
-    wanted = 1
+    wanted, records = 1, _Records()
     while True:
         data = await stream.peek(LARGEST, wanted)
         try:
-            return server_name(data)
+            return _server_name(records.read(data))
         except Incomplete:
             if len(data) == LARGEST:
                 raise ValueError(f"a ClientHello of over {LARGEST} bytes") from None
@@ -43,7 +43,11 @@ async def peek_server_name(stream: Stream) -> str | None:
 
 def server_name(data: bytes) -> str | None:
     """The host name that the ClientHello at the start of ``data`` asks for."""
-    hello = _Reader(_handshake(data))
+    return _server_name(_Records().read(data))
+
+
+def _server_name(content: bytes) -> str | None:
+    hello = _Reader(content)
     hello.skip(2 + 32)
     for size_of_length in (1, 2, 1):  # session id, cipher suites, compression
         hello.vector(size_of_length)
@@ -65,24 +69,34 @@ def clean(name: bytes | None) -> str | None:
     return name.decode("ascii").lower() if is_plain else None
 
 
-def _handshake(data: bytes) -> bytes:
-    """The ClientHello's content, put together from its records."""
-    message = b""
-    at = 0
-    while len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4], "big"):
-        header = data[at : at + 5]
-        if not bytes((_HANDSHAKE, 3)).startswith(header[:2]):
-            raise ValueError("no TLS handshake record")
-        size = int.from_bytes(header[3:5], "big")
-        if len(header) == 5 and not 0 < size <= LARGEST:
-            raise ValueError(f"a handshake record of {size} bytes")
-        message += data[at + 5 : at + 5 + size]
-        at += 5 + size
-        if message and message[0] != _CLIENT_HELLO:
-            raise ValueError("not a ClientHello")
-        if len(header) < 5 or at > len(data):
-            raise Incomplete
-    return message[4 : 4 + int.from_bytes(message[1:4], "big")]
+class _Records:
+    """The records of a handshake, each looked at once however slowly they come."""
+
+    def __init__(self) -> None:
+        self._message = bytearray()
+        self._at = 0
+
+    def read(self, data: bytes) -> bytes:
+        """The ClientHello's content; ``data`` is all that has come by now."""
+        message = self._message
+        while len(message) < 4 or len(message) < 4 + int.from_bytes(
+            message[1:4], "big"
+        ):
+            start = self._at + 5
+            header = data[self._at : start]
+            if not bytes((_HANDSHAKE, 3)).startswith(header[:2]):
+                raise ValueError("no TLS handshake record")
+            size = int.from_bytes(header[3:5], "big")
+            if len(header) == 5 and not 0 < size <= LARGEST:
+                raise ValueError(f"a handshake record of {size} bytes")
+            first = message[:1] or data[start : start + 1]
+            if first and first[0] != _CLIENT_HELLO:
+                raise ValueError("not a ClientHello")
+            if len(header) < 5 or start + size > len(data):
+                raise Incomplete
+            message += data[start : start + size]
+            self._at = start + size
+        return bytes(message[4 : 4 + int.from_bytes(message[1:4], "big")])
 
 
 def _host_name(content: bytes) -> str | None:

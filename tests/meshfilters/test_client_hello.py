@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from typing import cast
+
 import pytest
 import trio
 from hypothesis import given
@@ -15,6 +18,7 @@ from meshfilters.client_hello import (
     server_name,
 )
 from meshfilters.memory import stream_pair
+from meshfilters.stream import Stream
 
 
 def hello(name: bytes | None = b"api.test") -> bytes:
@@ -177,3 +181,24 @@ async def test_a_hello_without_end_is_refused() -> None:
 
     with pytest.raises(ValueError, match="over 16384 bytes"):
         await peek_server_name(far)
+
+
+class Dribbling:
+    """A client whose hello comes byte by byte."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    async def peek(self, count: int, at_least: int = 1) -> bytes:
+        return self.data[: min(count, at_least)]
+
+
+async def test_a_hello_in_tiny_records_costs_no_square_of_them() -> None:
+    message = b"\1\0\xff\xff" + bytes(LARGEST)
+    stream = cast("Stream", Dribbling(records(message, 1)))
+    begun = time.process_time()
+    with pytest.raises(ValueError, match="over 16384 bytes"):
+        await peek_server_name(stream)
+
+    # A twentieth of a second; it was 18 seconds.
+    assert time.process_time() - begun < 2
