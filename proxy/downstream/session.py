@@ -35,6 +35,9 @@ Closed at once, a connection would lose the request that is already on its way.
 TURN = 32
 """Requests in a row that may go by without a checkpoint."""
 
+LONG = 13
+"""Bits of the bytes that count for a request more: heads of 60 KB take 2 ms each."""
+
 
 class Session(Serving):
     """One client's connection. ``early`` has been received of it already."""
@@ -102,7 +105,7 @@ class Session(Serving):
                 return
             await self._serve_one(head)
             self._turns -= 1
-            if self._is_cancelled or not self._turns:
+            if self._is_cancelled or self._turns <= 0:
                 # Let a cancellation that came too late fire here, and not on the next
                 # exchange; and leave the other connections their turn.
                 self._turns = TURN
@@ -130,6 +133,7 @@ class Session(Serving):
             if not data:
                 return None
             reader.feed(data)
+            self._turns -= len(data) >> LONG
             if self._closes or self._cut is not None:
                 # Given up in the very moment these bytes came: let that fire here, and
                 # not in the exchange they begin.

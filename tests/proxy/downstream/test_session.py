@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -17,8 +19,8 @@ from meshfilters.errors import (
     Refused,
     UpstreamReset,
 )
-from meshfilters.exchange import Attempt, Endpoint, Outcome
-from meshfilters.memory import stream_pair
+from meshfilters.exchange import Attempt, Connection, Endpoint, Outcome
+from meshfilters.memory import MemoryStream, stream_pair
 from meshfilters.message import Buffered, Headers, Request, Response
 from meshfilters.testing import Chunks, read
 from proxy.config.model import Http as HttpLimits
@@ -123,6 +125,39 @@ async def test_pipelined_requests_are_answered_in_order(nursery: trio.Nursery) -
 
     bodies = client.received.split(b"HTTP/1.1 200 OK\r\n")[1:]
     assert [body.rpartition(b"\r\n\r\n")[2] for body in bodies] == asked
+
+
+class Ready(MemoryStream):
+    """A stream on which more has always come."""
+
+    pieces: list[bytes]
+
+    async def receive_soon(self) -> bytes:
+        return self.pieces.pop() if self.pieces else b""
+
+    async def send_later(self, data: bytes) -> None:
+        pass
+
+
+async def test_long_heads_leave_the_others_their_turn(nursery: trio.Nursery) -> None:
+    turns: list[int] = []
+    served = Served(nursery, answer)
+
+    async def other() -> None:
+        while len(served.outcomes) < TURN:
+            turns.append(len(served.outcomes))
+            await trio.lowlevel.checkpoint()
+
+    ours, _ = stream_pair()
+    stream = Ready(ours._sender, ours._receiver)
+    head = GET.removesuffix(b"\r\n") + b"X: " + b"x" * 50_000 + b"\r\n\r\n"
+    stream.pieces = [head] * TURN
+    connection = Connection(stream, "192.0.2.1:1234", "web", "inbound")
+    session = Session(served.http, connection)
+    nursery.start_soon(session.run)
+    await other()
+
+    assert max(later - turn for turn, later in pairwise(turns)) <= TURN // 2
 
 
 async def test_a_pipelined_request_waits_for_the_one_before(
