@@ -103,6 +103,32 @@ async def test_what_nobody_needs_is_closed_when_it_is_old(
     assert state(pool) == "0 active 0 idle"
 
 
+async def test_what_is_old_is_not_closed_all_at_once(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool(size=2 * RELIEF + 1, idle=3)
+    await opened(pool, 2 * RELIEF + 1)
+    pool._idle_limit = 0
+    pool._close_old()
+    assert state(pool) == f"0 active {RELIEF + 1} idle"
+
+    await trio.sleep(4)
+    assert state(pool) == "0 active 0 idle"
+
+
+async def test_what_has_gone_is_not_closed_all_at_once(
+    bench: Bench, clock: object
+) -> None:
+    pool = bench.pool(size=RELIEF + 1)
+    await opened(pool, RELIEF + 1)
+    for peer in bench.peers:
+        await peer.send_soon(b"HTTP/1.1 408 Too late\r\n\r\n")
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert pool.take(PLAIN) is None
+    assert state(pool) == "0 active 1 idle"
+
+
 async def test_the_oldest_are_given_up_where_descriptors_run_out(
     bench: Bench, clock: object
 ) -> None:
