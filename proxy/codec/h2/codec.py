@@ -146,15 +146,20 @@ class StreamGone(Exception):
 class Codec(Protocol):
     """One connection's state. Whatever is sent on a gone stream raises StreamGone."""
 
-    piece: int
-    """Bytes to give ``receive`` at a time, so that it shows what they have come to, and
-    other connections get their turn: a read of 256 KiB may be ten thousand frames."""
     is_over: bool
     """Nothing more will be received. ``take`` may still have the last words to send."""
     failure: str
     """Why it is over, if something was wrong; else empty."""
     failure_code: int
     """The code that the GOAWAY told the peer, or that the peer told."""
+
+    def stop(self, data: bytes, start: int) -> int:
+        """Where to end what ``receive`` is given of ``data`` next, from ``start`` on.
+
+        So that it shows what that has come to, and other connections get their turn: a
+        read of 256 KiB may be ten thousand frames.
+        """
+        ...
 
     def start(self) -> None:
         """Queue the preface (of a client) and the settings."""

@@ -52,6 +52,9 @@ UNHEARD, WINDOW = 200, 1.0
 malformed, or of more streams than were granted. The library answers each with a reset
 (CVE-2025-8671). A server's are not counted: it may answer what was given up meanwhile."""
 
+HEADS = 100
+"""Heads that are decoded at a time."""
+
 PADDED, PRIORITISED = 0x8, 0x20
 
 _read_head = Struct(">BHBBL").unpack_from
@@ -167,6 +170,23 @@ class Guard:
         else:
             self._skip = position - end
         return ""
+
+    def stop(self, data: bytes, start: int, most: int, least: int) -> int:
+        """Where to end a piece of ``data`` from ``start`` on: at ``most``, or before more
+        heads than ``HEADS``. By HPACK, 28 bytes are a head of 57 KB, 0.2 ms to take apart.
+
+        Called when all before ``start`` has been checked.
+        """
+        if self._head:  # of a frame whose kind is not known
+            return start + least
+        position, heads = start + self._skip, 0
+        while position + 4 <= most:
+            if data[position + 3] == HEADERS:
+                heads += 1
+                if heads > HEADS:
+                    return position
+            position += 9 + int.from_bytes(data[position : position + 3], "big")
+        return most
 
     def _count(self, kind: int, stream: int, flags: int, length: int) -> str:
         if kind == WINDOW_UPDATE:

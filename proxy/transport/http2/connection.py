@@ -115,7 +115,6 @@ class Multiplexed:
 
     async def _read_on(self, data: bytes) -> None:
         codec, receive, clock = self.codec, self._receive, self.clock
-        piece = codec.piece
         if not data:
             data = await receive()
             if not data or not self.on_first(data):
@@ -123,11 +122,14 @@ class Multiplexed:
             self._heard = clock()
         while data:
             ends = self._heard + TURN
-            for start in range(0, len(data), piece):
+            start, size = 0, len(data)
+            while start < size:
                 if start and clock() > ends:
                     await trio.lowlevel.checkpoint()
                     ends = clock() + TURN
-                codec.receive(data[start : start + piece])
+                stop = codec.stop(data, start)
+                codec.receive(data[start:stop])
+                start = stop
                 if codec.has_output:
                     self.wake()
                 if codec.is_over:

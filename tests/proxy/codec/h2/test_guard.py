@@ -146,3 +146,35 @@ def test_a_servers_heads_are_its_own_affair(clock: Clock) -> None:
         head = HeadersFrame(stream, b"x", flags=["END_HEADERS", "END_STREAM"])
 
         assert watched.check(head.serialize()) == ""
+
+
+@pytest.mark.parametrize("size", [1, 5, 9, 30, 1000])
+def test_a_piece_ends_before_too_many_heads_wherever_the_last_one_did(
+    size: int,
+) -> None:
+    head, body = HeadersFrame(1, b"x" * 21), DataFrame(1, b"y" * 91)
+    frame = head.serialize() + body.serialize()
+    data, least = frame * 1000, 300
+    client = Guard("client", h2.Settings())
+    start, pieces = 0, 0
+    while start < len(data):
+        if pieces % 2:
+            stop = min(start + size, len(data))  # as reads cut it
+        else:
+            stop = client.stop(data, start, len(data), least)
+            # One may have begun in the piece before.
+            assert data[start:stop].count(b"x" * 21) <= guard.HEADS + 1
+        client.check(data[start:stop])
+        assert stop > start
+        start, pieces = stop, pieces + 1
+
+    assert pieces >= 2 * len(data) // (guard.HEADS * len(frame) + least + size)
+
+
+def test_a_piece_of_data_ends_where_it_may() -> None:
+    client = Guard("client", h2.Settings())
+    data = DataFrame(1, b"y" * 16_000).serialize() * 10
+
+    assert client.stop(data, 0, 70_000, 1000) == 70_000
+    client.check(data[:70_000])
+    assert client.stop(data, 70_000, 140_000, 1000) == 140_000

@@ -16,6 +16,7 @@ from hyperframe.frame import (
 
 from proxy.codec import h2
 from proxy.codec.h2.codec import PREFACE
+from proxy.codec.h2.guard import HEADS
 from tests.proxy.codec.h2.ends import GET, OK, End, Ends
 
 
@@ -220,7 +221,17 @@ def test_a_session_that_is_ending_by_itself_opens_no_stream_and_says_so() -> Non
     assert (client.is_closing, client.is_over) == (True, False)
 
 
-@pytest.mark.parametrize("role", ["client", "server"])
-def test_what_is_taken_in_at_a_time_is_few_heads(role: h2.Role) -> None:
-    # HPACK makes 60 KB of 28 bytes: 64 KiB of them took half a second.
-    assert End(role).codec.piece // 28 < 600
+def test_a_client_of_requests_is_taken_in_by_the_same_piece() -> None:
+    codec = End("server").codec
+
+    assert codec.stop(bytes(100_000), 20_000) == 20_000 + 16 * 1024
+
+
+def test_of_a_server_more_is_taken_in_where_it_is_no_heads() -> None:
+    codec = Ends().client.codec
+    data = DataFrame(1, bytes(16_384)).serialize() * 6
+    heads = HeadersFrame(1, b"\x88", flags=["END_HEADERS"]).serialize() * 2000
+
+    assert codec.stop(data, 0) == 64 * 1024
+    assert codec.stop(heads, 0) == HEADS * 10
+    assert codec.stop(heads[:1000], 0) >= 1000
