@@ -57,6 +57,7 @@ class Origin:
         self._answered: Message | None = None
         """The one that got its answer early."""
         self._half = 0
+        self._performing = 0
         self._opened = 0
         self._open: dict[int, socket.socket] = {}
         self._threads: deque[threading.Thread] = deque()
@@ -84,7 +85,8 @@ class Origin:
         return f"http://{self.address[0]}:{self.address[1]}"
 
     def take(self) -> list[Message]:
-        """The requests since the last call, when none is in the middle of its bytes.
+        """The requests since the last call, when none is in the middle of its bytes, nor an
+        answer that a script has begun.
 
         Raises TimeoutError when one stays there: somebody forwarded a beginning and
         neither finished nor cut it.
@@ -101,7 +103,8 @@ class Origin:
     def _is_calm(self) -> bool:
         """Whether everything that has arrived has been read, and ends in a whole."""
         waiting = [self._listener, *self._open.values()]
-        return not self._half and not select.select(waiting, [], [], 0)[0]
+        is_still = not (self._half or self._performing)
+        return is_still and not select.select(waiting, [], [], 0)[0]
 
     def wait_for_requests(self, count: int, seconds: float = PATIENCE) -> int:
         """Wait until ``count`` requests came since the last ``take``; say how many did."""
@@ -193,7 +196,13 @@ class Origin:
         self.hold.wait(PATIENCE)
         script, self.script = self.script, None
         if script:
-            perform(script, connected)
+            with self._changed:
+                self._performing += 1
+            try:
+                perform(script, connected)
+            finally:
+                with self._changed:
+                    self._performing -= 1
         else:
             connected.sendall(echo(message, self.bodies.get(message.target)))
 
