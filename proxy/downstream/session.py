@@ -55,7 +55,7 @@ class Session(Serving):
         self.receive: Callable[[], Awaitable[bytes]] = getattr(
             self.stream, "receive_soon", self.stream.receive_some
         )
-        self.aclose: Callable[[], Awaitable[None]] = getattr(
+        self._close_stream: Callable[[], Awaitable[None]] = getattr(
             self.stream, "aclose_soon", self.stream.aclose
         )
         self._cut: MeshError | None = None
@@ -86,7 +86,7 @@ class Session(Serving):
                 # Cancelled from outside: the worker's grace is over.
                 await self.server.side_tasks.join(self.exchange)
                 self._end(self.exchange.reason or Draining())
-            await self.aclose()
+            await self._close_stream()
 
     def _on_hangup(self, callback: Callable[[], None] | None) -> None:
         watch = getattr(self.stream, "on_hangup", None)

@@ -552,9 +552,20 @@ async def test_an_end_behind_a_key_update_is_found(pairs: Pairs) -> None:
         await server.receive_soon()
 
 
-async def test_an_unused_stream_is_not_searched_without_end(pairs: Pairs) -> None:
+async def test_an_unused_stream_is_not_searched_without_end(
+    pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = await hear_key_updates(pairs, 2 * TURN)
     await until(lambda: server.watch.readable)
+    reads: list[int] = []
+    receive = server._recv
+
+    def counted(size: int, flags: int | None = None) -> bytes:
+        reads.append(size)
+        return receive(size, flags)
+
+    monkeypatch.setattr(server, "_recv", counted)
 
     assert server.is_stale
+    assert len(reads) == TURN
     assert await server.receive_some() == b"a word"

@@ -666,6 +666,8 @@ async def test_a_configuration_that_cannot_be_built_does_not_run(mesh: Mesh) -> 
     with pytest.RaisesGroup(told, flatten_subgroups=True):
         await mesh.worker.run(mesh.open("web"))
 
+    assert mesh.worker.chains() == {}
+
 
 async def test_what_it_tells_of_itself_is_json(mesh: Mesh) -> None:
     await mesh.start()
